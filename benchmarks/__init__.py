@@ -1,0 +1,1 @@
+"""Host side of reid-edge: how accurate (retrieval) and how fast (latency) a network is."""

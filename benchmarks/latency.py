@@ -1,0 +1,129 @@
+"""Latency of several runners on one batch, and the record of the machine it was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runtime.errors import ReidEdgeError
+
+CPU_FLAGS = (
+    "avx2", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "avx512_fp16",
+    "amx_int8", "asimddp", "asimdhp", "i8mm",
+)  # fmt: skip
+"""Instruction sets that decide whether INT8 and FP16 pay on a CPU, as Linux names them."""
+
+PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "opencv-python-headless", "opencv-python")
+
+
+def compare_latency(
+    runners: Mapping[str, Callable[[np.ndarray], Any]],
+    batch: np.ndarray,
+    *,
+    warmup: int = 10,
+    repeats: int = 100,
+    clock_ns: Callable[[], int] = time.perf_counter_ns,
+) -> dict[str, dict[str, float]]:
+    """Time each runner on the same batch, in interleaved rounds.
+
+    One call of every runner makes a round, and each round starts one runner later, so clock
+    drift, heat and other load meet all runners alike. Calls are timed from host to host: what a
+    caller waits for.
+
+    Args:
+        runners: Name to callable; each must return only when its result is ready.
+        batch: Input handed to every runner.
+        warmup: Untimed rounds first (memory arenas, lazy kernels, clocks).
+        repeats: Timed rounds.
+        clock_ns: Monotonic clock in nanoseconds.
+
+    Returns:
+        Name to ``{"p50_ms", "p90_ms", "p99_ms", "mean_ms", "n"}``, in the order of ``runners``.
+
+    Raises:
+        ReidEdgeError: No runners, or a round count out of range.
+    """
+    if not runners or warmup < 0 or repeats < 1:
+        raise ReidEdgeError(
+            "Comparing latency needs at least one runner, warmup >= 0 and repeats >= 1, got "
+            f"{len(runners)} runners, warmup {warmup}, repeats {repeats}."
+        )
+    names = list(runners)
+    for _ in range(warmup):
+        for name in names:
+            runners[name](batch)
+    elapsed_ns = {name: np.empty(repeats) for name in names}
+    for turn in range(repeats):
+        shift = turn % len(names)
+        for name in names[shift:] + names[:shift]:
+            run = runners[name]
+            started_ns = clock_ns()
+            run(batch)
+            elapsed_ns[name][turn] = clock_ns() - started_ns
+    return {name: _summary(elapsed_ns[name] / 1e6) for name in names}
+
+
+def _summary(times_ms: np.ndarray) -> dict[str, float]:
+    p50, p90, p99 = np.percentile(times_ms, (50, 90, 99))
+    return {
+        "p50_ms": float(p50),
+        "p90_ms": float(p90),
+        "p99_ms": float(p99),
+        "mean_ms": float(times_ms.mean()),
+        "n": len(times_ms),
+    }
+
+
+def machine_record() -> dict[str, Any]:
+    """What a latency figure must be quoted with.
+
+    Returns:
+        JSON-able: ``cpu`` (model), ``cores`` and ``usable_cores``, ``cpu_flags`` (those of
+        ``CPU_FLAGS`` present), ``os``, ``arch``, ``python``, and ``packages`` (name to version,
+        installed ones only). ``cpu`` is None and ``cpu_flags`` empty where the system does not
+        publish them.
+    """
+    cpuinfo = Path("/proc/cpuinfo")
+    model, flags = parse_cpuinfo(cpuinfo.read_text() if cpuinfo.is_file() else "")
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
+    cores = os.cpu_count()
+    return {
+        "cpu": model or platform.processor() or None,
+        "cores": cores,
+        "usable_cores": len(affinity(0)) if affinity else cores,
+        "cpu_flags": flags,
+        "os": f"{platform.system()} {platform.release()}",
+        "arch": platform.machine(),
+        "python": platform.python_version(),
+        "packages": _versions(PACKAGES),
+    }
+
+
+def parse_cpuinfo(text: str) -> tuple[str | None, list[str]]:
+    """Read the CPU model and the ``CPU_FLAGS`` present from the text of Linux's /proc/cpuinfo.
+
+    x86 kernels list "flags" per processor, ARM kernels "Features" and often no model name.
+    """
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        fields.setdefault(key.strip(), value.strip())
+    present = set((fields.get("flags") or fields.get("Features") or "").split())
+    return fields.get("model name"), [flag for flag in CPU_FLAGS if flag in present]
+
+
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
