@@ -1,0 +1,1 @@
+"""Choosing calibration crops, collecting activation ranges, and the calibration table."""
