@@ -1,0 +1,1 @@
+"""Torch networks for person re-identification and the checkpoints they come from."""
