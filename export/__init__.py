@@ -1,0 +1,1 @@
+"""Workstation side: a trained network becomes a verified, calibrated, quantized bundle."""

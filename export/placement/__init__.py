@@ -1,0 +1,1 @@
+"""Where quantization goes: one policy per target, one data structure for all."""

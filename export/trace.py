@@ -1,0 +1,86 @@
+"""torch network -> ONNX, opset 13, batch-dynamic with fixed height and width."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+
+import numpy as np
+import onnx
+import onnxsim
+import torch
+
+from runtime.contract import InputContract
+from runtime.errors import ReidEdgeError
+
+# Opset 13 is the first with per-axis Q/DQ and the last TensorRT 8.2 parses; from 18 on ReduceMean
+# takes its axes as an input, which TensorRT 8.x does not read.
+OPSET = 13
+IR_VERSION = 7  # readable by TensorRT 8.2's parser and by ONNX Runtime on JetPack 5
+INPUT_NAME, OUTPUT_NAME = "images", "embedding"
+
+
+def trace(network: torch.nn.Module, contract: InputContract, opset: int = OPSET) -> onnx.ModelProto:
+    """Export a network in eval mode and simplify the graph.
+
+    Args:
+        network: Maps (N, 3, H, W) float32 to (N, D) float32.
+        contract: Gives H and W, which are fixed in the graph; N stays free.
+        opset: ONNX operator set.
+
+    Returns:
+        A checked model with input ``images`` and output ``embedding``.
+
+    Raises:
+        ReidEdgeError: The network cannot be traced, or the simplifier changed its result.
+    """
+    example = torch.zeros((2, *contract.shape))
+    stream = io.BytesIO()
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter(
+                "ignore"
+            )  # the TorchScript exporter announces its own deprecation
+            logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+            torch.onnx.export(
+                network.eval(),
+                (example,),
+                stream,
+                opset_version=opset,
+                input_names=[INPUT_NAME],
+                output_names=[OUTPUT_NAME],
+                dynamic_axes={INPUT_NAME: {0: "batch"}, OUTPUT_NAME: {0: "batch"}},
+                # The dynamo exporter starts at opset 18 and converts down; this one writes 13 itself.
+                dynamo=False,
+            )
+    except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ReidEdgeError(
+            "The network cannot be written as ONNX opset %d: %s" % (opset, reason)
+        ) from error
+    model = onnx.load_from_string(stream.getvalue())
+    return simplify(model)
+
+
+def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Fold constants and remove no-ops with onnxsim, and compare both models on random pixels.
+
+    Raises:
+        ReidEdgeError: The two disagree by more than rounding.
+    """
+    images = model.graph.input[0]
+    shape = [d.dim_value or 2 for d in images.type.tensor_type.shape.dim]
+    pixels = np.random.default_rng(0).uniform(-2, 2, shape).astype(np.float32)
+    with contextlib.redirect_stdout(io.StringIO()):  # onnxsim prints its progress and whole tensors
+        simplified, same = onnxsim.simplify(
+            model, check_n=1, input_data={images.name: pixels}, check_rtol=1e-3, check_atol=1e-3
+        )
+    if not same:
+        raise ReidEdgeError(
+            "onnxsim changed the network's result; please report the network that did it."
+        )
+    simplified.ir_version = min(simplified.ir_version, IR_VERSION)
+    onnx.checker.check_model(simplified, full_check=True)
+    return simplified
