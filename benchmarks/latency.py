@@ -29,19 +29,22 @@ def compare_latency(
     *,
     warmup: int = 10,
     repeats: int = 100,
+    settle_s: float = 0.005,
     clock_ns: Callable[[], int] = time.perf_counter_ns,
 ) -> dict[str, dict[str, float]]:
     """Time each runner on the same batch, in interleaved rounds.
 
-    One call of every runner makes a round, and each round starts one runner later, so clock
-    drift, heat and other load meet all runners alike. Calls are timed from host to host: what a
-    caller waits for.
+    One timed call of every runner makes a round, and each round starts one runner later, so clock
+    drift, heat and other load meet all runners alike. Before it the runner rests and makes one
+    untimed call: worker threads of the runner before spin for a while after their work, and would
+    slow down this one. Calls are timed from host to host: what a caller waits for.
 
     Args:
         runners: Name to callable; each must return only when its result is ready.
         batch: Input handed to every runner.
         warmup: Untimed rounds first (memory arenas, lazy kernels, clocks).
         repeats: Timed rounds.
+        settle_s: Rest before each runner's turn, in seconds.
         clock_ns: Monotonic clock in nanoseconds.
 
     Returns:
@@ -64,6 +67,8 @@ def compare_latency(
         shift = turn % len(names)
         for name in names[shift:] + names[:shift]:
             run = runners[name]
+            time.sleep(settle_s)
+            run(batch)
             started_ns = clock_ns()
             run(batch)
             elapsed_ns[name][turn] = clock_ns() - started_ns

@@ -115,7 +115,8 @@ class Graph:
     def redirect(self, old: str, new: str, only: Iterable[NodeProto] | None = None) -> None:
         """Make the readers of ``old`` (all, or ``only`` these) read ``new``.
 
-        When ``old`` is the graph's output its producer is renamed instead, so the name stays.
+        When ``old`` is the graph's output, ``new`` takes over its name, so the name stays; the node
+        that made ``old`` must have been removed.
         """
         targets = self.nodes if only is None else list(only)
         for node in targets:

@@ -62,7 +62,7 @@ def distill(
     *,
     steps: int = 150,
     batch: int = 32,
-    weight_rate: float = 1e-5,
+    weight_rate: float = 1e-3,
     scale_rate: float = 1e-3,
     seed: int = 0,
     progress: Callable[[int], object] | None = None,

@@ -16,6 +16,7 @@ from benchmarks.datasets import open_retrieval_set
 from calibration.collect import collect_ranges
 from calibration.table import CalibrationTable
 from export.crops import Crops, drawn_crops, load_crops
+from export.fastest import fastest_placement
 from export.fp16 import overflow_risk, to_fp16
 from export.graph import Graph
 from export.judge import Judge, check_float, check_reduced, cpu_latency, open_model, run_torch
@@ -23,7 +24,7 @@ from export.legality import check_tensorrt
 from export.options import ExportOptions
 from export.parity import Parity
 from export.quantize import Quantized, Quantizer
-from export.ranges import dead_parts, model_sha256, tensors_to_calibrate
+from export.ranges import dead_channels, model_sha256, refuse_dead, tensors_to_calibrate
 from export.rewrites import fold_batchnorm, name_nodes
 from export.search import Search, search
 from export.trace import trace
@@ -215,17 +216,32 @@ def _int8_stage(result: Export, judge: Judge | None, progress: Progress) -> None
     table = CalibrationTable.from_histograms(
         histograms.values(), method, model_sha256(fp32), crops.record
     )
-    result.warnings += dead_parts(graph, table)
+    refuse_dead(graph, table)
+    result.warnings += dead_channels(graph)
     for name, amax in overflow_risk(
         {n: t.losses["minmax"].amax for n, t in table.tensors.items()}
     ).items():
         result.warnings.append(
             "%s reaches %.3g, close to the largest FP16 number 65504." % (name, amax)
         )
+    keep_float, placements_ms = frozenset[str](), {}
+    if options.target == "cpu":
+        keep_float, placements_ms = fastest_placement(
+            graph, table, crops.held_out[:1], options.threads
+        )
     quantizer = Quantizer(
-        graph, options.target, table, crops.calibration, crops.held_out, options.threads, progress
+        graph,
+        options.target,
+        table,
+        crops.calibration,
+        crops.held_out,
+        options.threads,
+        progress,
+        keep_float,
     )
     quantized = quantizer.run(options.calib_method, options.improve)
+    if placements_ms:
+        quantized.record["placements_ms"] = placements_ms
     if options.precision == "auto":
         assert judge is not None  # ExportOptions demands --eval
         quantized = _search(result, quantizer, quantized, judge, progress)
@@ -258,6 +274,11 @@ def _search(
 
 
 def _warn_if_slow(result: Export) -> None:
+    if result.options.target == "xavier" and "int8" in result.latency:
+        result.warnings.append(
+            "the CPU time of the INT8 file says nothing about the board: ONNX Runtime runs TensorRT's "
+            "Q/DQ form in float."
+        )
     if result.options.target == "cpu" and "int8" in result.latency:
         fp32_ms, int8_ms = (result.latency[p]["p50_ms"] for p in ("fp32", "int8"))
         if int8_ms > 0.9 * fp32_ms:

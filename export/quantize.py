@@ -12,11 +12,11 @@ import onnx
 from calibration.methods import METHODS
 from calibration.table import CalibrationTable
 from export.fakequant import FakeQuantizer
-from export.graph import Graph, attribute
+from export.graph import Graph
 from export.improve import correct_biases, distill
 from export.parity import compare
 from export.placement import cpu, xavier
-from export.placement.base import Placement
+from export.placement.base import Placement, multiply_adds_per_node
 from export.qdq import Scale, asymmetric, insert, symmetric
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.errors import ReidEdgeError
@@ -60,6 +60,7 @@ class Quantizer:
         held_out: (M, 3, H, W) float32, other training crops: every choice is judged on these.
         threads: CPU threads of the judging runs.
         progress: Called as ``progress(label, total)`` for a progress bar.
+        keep_float: Names of nodes that stay in float in every network it makes.
     """
 
     graph: Graph
@@ -69,14 +70,13 @@ class Quantizer:
     held_out: np.ndarray
     threads: int | None = None
     progress: Callable[[str, int], Any] | None = None
+    keep_float: frozenset[str] = frozenset()
     _reference: np.ndarray = field(init=False)
 
     def __post_init__(self):
         self._reference = self._embed(self.graph.to_model())
 
-    def run(
-        self, method: str = "auto", improve: str = "auto", keep_float: frozenset[str] = frozenset()
-    ) -> Quantized:
+    def run(self, method: str = "auto", improve: str = "auto") -> Quantized:
         """Choose ranges, quantize and improve.
 
         Args:
@@ -84,9 +84,8 @@ class Quantizer:
                 held-out crops.
             improve: "none", "bias", "distill", or "auto": each step is kept only if the held-out
                 crops get closer; distillation is tried on small networks only.
-            keep_float: Names of nodes to leave in float.
         """
-        placement = POLICIES[self.target](self.graph, keep_float)
+        placement = self.place()
         if not placement.weights:
             raise ReidEdgeError(
                 "No layer of this network can run in INT8; export it with --precision fp16."
@@ -112,9 +111,13 @@ class Quantizer:
             best.record["improvements"] = steps
         return best
 
+    def place(self, keep_float: frozenset[str] = frozenset()) -> Placement:
+        """The target's placement with these nodes in float as well."""
+        return POLICIES[self.target](self.graph, self.keep_float | keep_float)
+
     def without(self, keep_float: frozenset[str], like: Quantized) -> Quantized:
         """Quantize again with more layers in float, keeping ``like``'s method, weights and scales."""
-        placement = POLICIES[self.target](self.graph, keep_float)
+        placement = self.place(keep_float)
         scales = {
             t: like.scales.get(t) or self._scale(t, like.record["method"])
             for t in placement.tensors
@@ -126,7 +129,8 @@ class Quantizer:
 
     def _distils(self, improve: str) -> bool:
         return improve == "distill" or (
-            improve == "auto" and multiply_adds(self.graph) <= DISTILL_MAX_MACS
+            improve == "auto"
+            and sum(multiply_adds_per_node(self.graph).values()) <= DISTILL_MAX_MACS
         )
 
     def _scale(self, tensor: str, method: str) -> Scale:
@@ -176,21 +180,3 @@ class Quantizer:
             return np.concatenate(
                 [backend.run(self.held_out[i : i + 16]) for i in range(0, len(self.held_out), 16)]
             )
-
-
-def multiply_adds(graph: Graph) -> float:
-    """Multiply-adds per image of the graph's Conv, Gemm and MatMul nodes."""
-    shapes, total = graph.shapes(), 0.0
-    for node in graph.nodes:
-        if node.op_type not in ("Conv", "Gemm", "MatMul"):
-            continue
-        out = [d for d in shapes[node.output[0]][1:] if isinstance(d, int)]
-        weight = shapes[node.input[1]]
-        if node.op_type == "Conv":
-            depth = float(np.prod([d for d in weight[1:]]))
-        elif node.op_type == "Gemm":
-            depth = float(weight[1 if attribute(node, "transB", 0) else 0])
-        else:
-            depth = float(shapes[node.input[0]][-1])
-        total += float(np.prod(out)) * depth
-    return total

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 
-import numpy as np
 import onnx
 
 from calibration.table import CalibrationTable
 from export.graph import Graph
 from export.placement import cpu, xavier
 from export.placement.base import main_path, output_axis, weight_of
+from runtime.errors import ReidEdgeError
 
 
 def tensors_to_calibrate(graph: Graph) -> list[str]:
@@ -35,31 +35,48 @@ def model_sha256(model: onnx.ModelProto) -> str:
     return hashlib.sha256(model.SerializeToString()).hexdigest()
 
 
-def dead_parts(graph: Graph, table: CalibrationTable) -> list[str]:
-    """Sentences on tensors that were always zero and on output channels with no weights left.
+def refuse_dead(graph: Graph, table: CalibrationTable) -> None:
+    """Refuse to quantize what never carries a value: its scale would be zero.
 
-    Their scale would be zero, which TensorRT 8.5 on Xavier aborts on; they get a harmless positive
-    one instead, but the user should know that part of the network does nothing.
+    TensorRT 8.5 on Xavier aborts on a zero scale, and any other would hide that this part of the
+    network does nothing.
+
+    Raises:
+        ReidEdgeError: A tensor was zero on every crop, or a layer has no weight but zeros.
     """
-    sentences = []
-    if table.dead:
-        sentences.append(
-            "%d tensors were zero on every calibration crop (%s ...): part of the network does nothing."
-            % (len(table.dead), ", ".join(table.dead[:3]))
+    empty = [n.name for n in graph.nodes if (w := weight_of(graph, n)) is not None and not w.any()]
+    if empty:
+        raise ReidEdgeError(
+            "All weights of %s are zero, so INT8 has no scale for it; check the checkpoint, or export "
+            "with --precision fp16." % empty[0]
         )
+    if table.dead:
+        raise ReidEdgeError(
+            "Tensor %s (and %d more) was zero on every calibration crop, so INT8 has no scale for it; "
+            "check the checkpoint and --calib, or export with --precision fp16."
+            % (table.dead[0], len(table.dead) - 1)
+        )
+
+
+def dead_channels(graph: Graph) -> list[str]:
+    """One sentence on output channels without weights, if there are any.
+
+    They are harmless (they get the scale of their layer) but wasted.
+    """
+    counts: dict[str, int] = {}
     for node in graph.nodes:
         weight = weight_of(graph, node)
-        if weight is None:
-            continue
-        axis = output_axis(node)
-        dead = int(
-            (np.abs(weight).max(axis=tuple(i for i in range(weight.ndim) if i != axis)) == 0).sum()
-        )
-        if dead:
-            sentences.append(
-                "%s has %d dead output channels of %d." % (node.name, dead, weight.shape[axis])
-            )
-    return sentences
+        if weight is not None:
+            axes = tuple(i for i in range(weight.ndim) if i != output_axis(node))
+            dead = int((~weight.any(axis=axes)).sum())
+            if dead:
+                counts[node.name] = dead
+    if not counts:
+        return []
+    return [
+        "%d output channels in %d layers have no weights left (most in %s); they are exported as zeros."
+        % (sum(counts.values()), len(counts), max(counts, key=lambda name: counts[name]))
+    ]
 
 
 def cache_scales(graph: Graph, table: CalibrationTable, kept_float: list[str]) -> dict[str, float]:

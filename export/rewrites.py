@@ -82,9 +82,14 @@ def _scale_rows(graph: Graph, node: NodeProto, gain: np.ndarray, offset: np.ndar
 
 
 def name_nodes(graph: Graph) -> None:
-    """Give every node a name, and every Conv its kernel_shape, so that reports can point at it."""
+    """Give every node a name of its own, and every Conv its kernel_shape.
+
+    Placements and reports refer to nodes by name; ONNX asks neither for names nor for unique ones.
+    """
+    taken: set[str] = set()
     for node in graph.nodes:
-        if not node.name:
+        if not node.name or node.name in taken:
             node.name = graph.fresh(node.op_type + "_" + node.output[0])
+        taken.add(node.name)
         if node.op_type == "Conv" and attribute(node, "kernel_shape") is None:
             set_attribute(node, "kernel_shape", list(graph.initializers[node.input[1]].shape[2:]))

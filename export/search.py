@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from export.quantize import POLICIES, Quantized, Quantizer
+from export.quantize import Quantized, Quantizer
 
 
 @dataclass
@@ -74,7 +74,7 @@ def search(
         return Search(base, drop, [], {}, trials)
     gains = sensitivity(quantizer, base, progress)
     order = list(gains)
-    all_layers = len(POLICIES[quantizer.target](quantizer.graph).weights)
+    all_layers = len(base.placement.weights)
 
     def trial(count: int) -> tuple[Quantized, float]:
         network = quantizer.without(frozenset(order[:count]), base)

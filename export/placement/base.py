@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 from onnx import NodeProto
 
 from export.graph import Graph, attribute
@@ -65,3 +66,21 @@ def weight_of(graph: Graph, node: NodeProto):
 def output_axis(node: NodeProto) -> int:
     """Axis of the output channels in the weight of a Conv or Gemm."""
     return 0 if node.op_type == "Conv" or attribute(node, "transB", 0) else 1
+
+
+def multiply_adds_per_node(graph: Graph) -> dict[str, float]:
+    """node name -> multiply-adds per image, for Conv, Gemm and MatMul."""
+    shapes, macs = graph.shapes(), {}
+    for node in graph.nodes:
+        if node.op_type not in ("Conv", "Gemm", "MatMul"):
+            continue
+        positions = np.prod([float(d) for d in shapes[node.output[0]][1:] if isinstance(d, int)])
+        weight = shapes[node.input[1]]
+        if node.op_type == "Conv":
+            depth = np.prod([float(d) for d in weight[1:] if isinstance(d, int)])
+        elif node.op_type == "Gemm":
+            depth = float(weight[1 if attribute(node, "transB", 0) else 0])
+        else:
+            depth = float(shapes[node.input[0]][-1])
+        macs[node.name] = float(positions * depth)
+    return macs

@@ -3,16 +3,17 @@
 ONNX Runtime turns ``DQ -> op -> Q`` into one integer kernel, and drops a ReLU in between only when
 the zero-point is the smallest code. So, unlike for TensorRT, every tensor that an integer kernel
 makes or reads is quantized, outputs included, with a zero-point that puts zero at the bottom of a
-rectified range. What the integer kernels lose on is left in float; which operators those are was
-measured (benchmarks in DESIGN.md), not assumed.
+rectified range. Where integer kernels pay depends on the network and the CPU: on small or depthwise
+convolutions they lose to the blocked float kernels. ``alternatives`` lists the placements that the
+export times against each other on the machine it runs on (export/fastest.py).
 """
 
 from __future__ import annotations
 
 from onnx import NodeProto
 
-from export.graph import Graph
-from export.placement.base import Placement, main_path, weight_of
+from export.graph import Graph, attribute
+from export.placement.base import Placement, main_path, multiply_adds_per_node, weight_of
 
 # Operators that only move or combine integer values: integer when their inputs already are.
 CARRIERS = ("Add", "MaxPool", "Concat", "GlobalAveragePool")
@@ -58,6 +59,37 @@ def place(graph: Graph, keep_float: frozenset[str] = frozenset()) -> Placement:
             if tensor in quantized:
                 placement.read(tensor, node)
     return placement
+
+
+def alternatives(graph: Graph) -> dict[str, frozenset[str]]:
+    """Sets of nodes worth leaving in float, from none to all but the largest convolutions.
+
+    Returns:
+        name -> ``keep_float`` for ``place``; sets that quantize the same layers appear once, and
+        those that quantize nothing not at all.
+    """
+    macs = multiply_adds_per_node(graph)
+    convs = [n for n in graph.nodes if n.op_type == "Conv" and weight_of(graph, n) is not None]
+    depthwise = {n.name for n in convs if attribute(n, "group", 1) > 1}
+    before = {
+        n.name
+        for n in convs
+        if (r := graph.only_consumer(n.output[0])) is not None and r.name in depthwise
+    }
+    found = {
+        "all": frozenset(),
+        "no depthwise": frozenset(depthwise),
+        "no depthwise-separable": frozenset(depthwise | before),
+    }
+    for millions in (1, 4):
+        small = frozenset(n.name for n in convs if macs[n.name] < millions * 1e6)
+        found["at least %d M multiply-adds" % millions] = small
+    distinct: dict[frozenset[str], str] = {}
+    for name, kept in found.items():
+        layers = frozenset(place(graph, kept).weights)
+        if layers:
+            distinct.setdefault(layers, name)
+    return {name: found[name] for name in distinct.values()}
 
 
 def result_of(graph: Graph, node: NodeProto) -> str:
