@@ -4,7 +4,7 @@
 |---|---|
 | ``random`` | uniformly |
 | ``identity`` | in turn over identities; of each the camera used least so far |
-| ``coverage`` | k-center in the embedding space, among four times as many ``identity`` crops |
+| ``coverage`` | k-center in the embedding space, among twice as many ``identity`` crops |
 
 Crops are examined in the order of preference until enough are found, so the effort depends on how
 many are wanted and not on the size of the data set.
@@ -29,7 +29,7 @@ from runtime.errors import ReidEdgeError
 from runtime.preprocess import read_image
 
 SELECTIONS = ("random", "identity", "coverage")
-POOL_FACTOR = 4
+POOL_FACTOR = 2
 _EMBED_BATCH = 32
 
 

@@ -75,7 +75,7 @@ class Executor(torch.nn.Module):
         """
         live: dict[str, Tensor] = {self.graph.input_name: images}
         for i, node in enumerate(self._nodes):
-            inputs = []
+            inputs: list[Tensor | None] = []
             for position, name in enumerate(node.input):
                 if not name:
                     inputs.append(None)

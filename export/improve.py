@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ def correct_biases(quantizer: FakeQuantizer, graph: Graph, images: np.ndarray) -
     Args:
         quantizer: Changed in place (its executor's biases).
         graph: The float graph it was made from.
-        images: (N, 3, H, W) float32 calibration inputs; 32 to 64 suffice.
+        images: (N, 3, H, W) float32 calibration inputs; 32 suffice.
     """
     names = quantizer.quantized_with_bias()
     batch = torch.from_numpy(images)
@@ -91,7 +92,7 @@ def distill(
                 for i in range(0, len(images), batch)
             ]
         )
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p], "lr": weight_rate * max(float(p.detach().square().mean().sqrt()), 1e-3)}
         for p in quantizer.executor.parameters()
     ]

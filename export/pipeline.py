@@ -224,7 +224,8 @@ def _int8_stage(result: Export, judge: Judge | None, progress: Progress) -> None
         result.warnings.append(
             "%s reaches %.3g, close to the largest FP16 number 65504." % (name, amax)
         )
-    keep_float, placements_ms = frozenset[str](), {}
+    keep_float: frozenset[str] = frozenset()
+    placements_ms: dict[str, float] = {}
     if options.target == "cpu":
         keep_float, placements_ms = fastest_placement(
             graph, table, crops.held_out[:1], options.threads

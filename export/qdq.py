@@ -72,8 +72,8 @@ def insert(
     by_name = {n.name: n for n in graph.nodes}
     for tensor, readers in placement.reads.items():
         s = scales[tensor]
-        scale = graph.add_constant(tensor + "_scale", np.float32(s.scale))
-        zero = graph.add_constant(tensor + "_zero_point", np.dtype(s.dtype).type(s.zero_point))
+        scale = graph.add_constant(tensor + "_scale", np.array(s.scale, np.float32))
+        zero = graph.add_constant(tensor + "_zero_point", np.array(s.zero_point, s.dtype))
         quantized, restored = (
             graph.fresh(tensor + "_quantized"),
             graph.fresh(tensor + "_dequantized"),

@@ -22,7 +22,7 @@ from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.errors import ReidEdgeError
 
 POLICIES: dict[str, Callable[..., Placement]] = {"xavier": xavier.place, "cpu": cpu.place}
-BIAS_CROPS = 64
+BIAS_CROPS = 32
 # Above this many multiply-adds per crop a fine-tune on a workstation's CPU takes too long.
 DISTILL_MAX_MACS = 300e6
 

@@ -92,7 +92,7 @@ def _parity(parity: dict[str, Any]) -> str:
             "%.6f" % p["cosine_min"],
             "%.6f" % p["cosine_p1"],
             "%.6f" % p["cosine_mean"],
-            "%.2f" % (100 * p["rank_overlap"]),
+            "%.2f" % p["rank_overlap"],
         ]
         for stage, p in parity.items()
     ]

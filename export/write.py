@@ -43,7 +43,7 @@ def write(result: Export) -> Path:
                 scales = cache_scales(result.graph, result.table, kept)
                 cache = to_trt_cache(scales, TENSORRT_VERSION)
                 writer.file("calibration.cache", "calibration.cache").write_text(cache)
-        np.savez_compressed(writer.file("golden.npz", "golden"), **golden(result))
+        np.savez_compressed(writer.file("golden.npz", "golden"), **golden(result))  # type: ignore[arg-type]
         report = report_of(result)
         writer.file("report.json", "report").write_text(json.dumps(report, indent=2) + "\n")
         writer.file("report.html", "report.html").write_text(html_report(report), encoding="utf-8")

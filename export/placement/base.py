@@ -74,13 +74,17 @@ def multiply_adds_per_node(graph: Graph) -> dict[str, float]:
     for node in graph.nodes:
         if node.op_type not in ("Conv", "Gemm", "MatMul"):
             continue
-        positions = np.prod([float(d) for d in shapes[node.output[0]][1:] if isinstance(d, int)])
+        positions = _product(shapes[node.output[0]][1:])
         weight = shapes[node.input[1]]
         if node.op_type == "Conv":
-            depth = np.prod([float(d) for d in weight[1:] if isinstance(d, int)])
+            depth = _product(weight[1:])
         elif node.op_type == "Gemm":
             depth = float(weight[1 if attribute(node, "transB", 0) else 0])
         else:
             depth = float(shapes[node.input[0]][-1])
-        macs[node.name] = float(positions * depth)
+        macs[node.name] = positions * depth
     return macs
+
+
+def _product(dims) -> float:
+    return float(np.prod([float(d) for d in dims if isinstance(d, int)]))
