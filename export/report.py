@@ -106,7 +106,7 @@ def _latency(report: dict[str, Any]) -> str:
         for name, t in report["latency_ms"].items()
     ]
     conditions = report["latency_conditions"]
-    machine = conditions["machine"].get("cpu_model") or "unknown CPU"
+    machine = conditions["machine"]["cpu"] or "unknown CPU"
     return (
         "<h2>Latency on this workstation</h2>%s<p>%s, %s threads, %s. Not the board's latency.</p>"
         % (
@@ -137,15 +137,16 @@ def _calibration(report: dict[str, Any]) -> str:
         for s in calibration["improvements"]
     ]
     return (
-        "<h2>Quantization</h2><p>%d layers in INT8; in float: %s. Ranges by <b>%s</b> from %s crops (%s).</p>"
+        "<h2>Quantization</h2><p>%d layers in INT8; in float: %s. Ranges by <b>%s</b> from %d crops (%s), judged on %d others.</p>"
         "<h3>Mean cosine on held-out crops</h3>%s%s"
         '<h3>Layers with the largest error</h3><div class="wide"><table>%s</table></div>'
         % (
             len(layers["int8"]),
             escape(", ".join("%d %s" % (n, r) for r, n in reasons.items()) or "none"),
             escape(calibration["method"]),
-            crops["chosen"],
+            crops["chosen"] - crops["held_out"],
             escape(crops["layout"]),
+            crops["held_out"],
             _table(["method", "cosine"], methods, numbers=True),
             _table(["improvement", "cosine", ""], steps) if steps else "",
             bars,

@@ -13,7 +13,13 @@ from __future__ import annotations
 from onnx import NodeProto
 
 from export.graph import Graph, attribute
-from export.placement.base import Placement, main_path, multiply_adds_per_node, weight_of
+from export.placement.base import (
+    CHOSEN_FLOAT,
+    Placement,
+    main_path,
+    multiply_adds_per_node,
+    weight_of,
+)
 
 # Operators that only move or combine integer values: integer when their inputs already are.
 CARRIERS = ("Add", "MaxPool", "Concat", "GlobalAveragePool")
@@ -104,7 +110,7 @@ def _feeds_integer(graph: Graph, tensor: str, integer: set[str]) -> bool:
 
 def _reason_for_float(node: NodeProto, shapes, on_main_path, keep_float) -> str | None:
     if node.name in keep_float:
-        return "kept in float by request"
+        return CHOSEN_FLOAT
     if node.name not in on_main_path:
         return "attention branch"
     if node.op_type == "Gemm":

@@ -16,7 +16,7 @@ from __future__ import annotations
 from onnx import NodeProto
 
 from export.graph import Graph, attribute
-from export.placement.base import Placement, main_path, weight_of
+from export.placement.base import CHOSEN_FLOAT, Placement, main_path, weight_of
 
 MIN_CHANNELS = 16
 
@@ -53,7 +53,7 @@ def _reason_for_float(
     graph, node: NodeProto, weight_shape, shapes, on_main_path, keep_float
 ) -> str | None:
     if node.name in keep_float:
-        return "kept in float by request"
+        return CHOSEN_FLOAT
     if node.name not in on_main_path:
         return "attention branch"
     if node.op_type == "Gemm":
