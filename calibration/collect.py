@@ -134,8 +134,7 @@ def _check_batch(batch: np.ndarray, session: ort.InferenceSession) -> None:
     expected = session.get_inputs()[0].shape
     fits = batch.dtype == np.float32 and batch.ndim == len(expected)
     fits = fits and all(
-        not isinstance(size, int) or size == got
-        for size, got in zip(expected[1:], batch.shape[1:])
+        not isinstance(size, int) or size == got for size, got in zip(expected[1:], batch.shape[1:])
     )
     fixed = isinstance(expected[0], int)
     if not fits or (fixed and expected[0] != 1):

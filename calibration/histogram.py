@@ -38,9 +38,7 @@ class TensorHistogram:
 
     def __init__(self, name: str, bins: int = DEFAULT_BINS):
         if bins < 256 or bins & (bins - 1):
-            raise ReidEdgeError(
-                f"Histogram bins must be a power of two, at least 256, got {bins}."
-            )
+            raise ReidEdgeError(f"Histogram bins must be a power of two, at least 256, got {bins}.")
         self.name = name
         self.bins = bins
         self.limit = 0.0

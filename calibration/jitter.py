@@ -40,8 +40,7 @@ class Jitter:
                 raise ReidEdgeError(f"Jitter {name} must be from 0 to 0.5, got {value}.")
         if not 0.0 <= self.truncate_probability <= 1.0:
             raise ReidEdgeError(
-                "Jitter truncate_probability must be from 0 to 1, "
-                f"got {self.truncate_probability}."
+                f"Jitter truncate_probability must be from 0 to 1, got {self.truncate_probability}."
             )
 
 
@@ -80,7 +79,11 @@ def cut_box(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
     left, top, right, bottom = box
     inside = image[max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
     return cv2.copyMakeBorder(
-        inside, max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0),
+        inside,
+        max(-top, 0),
+        max(bottom - height, 0),
+        max(-left, 0),
+        max(right - width, 0),
         cv2.BORDER_REPLICATE,
     )
 

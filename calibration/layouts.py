@@ -27,7 +27,12 @@ UNKNOWN = -1
 _TRAIN_FOLDERS = ("bounding_box_train", "train_all", "train")
 _TEST_FOLDERS = frozenset(
     {
-        "query", "gallery", "bounding_box_test", "multi-query", "gt_query", "gt_bbox",
+        "query",
+        "gallery",
+        "bounding_box_test",
+        "multi-query",
+        "gt_query",
+        "gt_bbox",
         "mask_test_v2",
     }
 )

@@ -130,7 +130,13 @@ def choose(
     }
     chosen = losses[method]
     return TensorRange(
-        chosen.amax, chosen.low, chosen.high, method, histogram.dead, losses, histogram.count,
+        chosen.amax,
+        chosen.low,
+        chosen.high,
+        method,
+        histogram.dead,
+        losses,
+        histogram.count,
         histogram.digest(),
     )
 
@@ -194,8 +200,11 @@ def _evaluated(
     if high - low < min_amax:
         low, high = (-min_amax, high) if -low > high else (low, min_amax)
     return RangeLoss(
-        float(amax), float(symmetric_mse(histogram, amax)),
-        float(low), float(high), float(asymmetric_mse(histogram, low, high)),
+        float(amax),
+        float(symmetric_mse(histogram, amax)),
+        float(low),
+        float(high),
+        float(asymmetric_mse(histogram, low, high)),
     )
 
 
@@ -212,9 +221,7 @@ def _mean_square_error(
     if not occupied.size:
         return np.zeros(np.shape(scale))
     span = slice(occupied[0], occupied[-1] + 1)
-    edges = np.clip(
-        histogram.edges[occupied[0] : occupied[-1] + 2], histogram.low, histogram.high
-    )
+    edges = np.clip(histogram.edges[occupied[0] : occupied[-1] + 2], histogram.low, histogram.high)
     scale, zero_point = scale[..., None], zero_point[..., None]
     t = edges / scale
     n = np.clip(np.rint(t), codes[0] - zero_point, codes[1] - zero_point)

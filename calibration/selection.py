@@ -189,9 +189,7 @@ def _by_identity(crops: Sequence[Crop], rng: np.random.Generator) -> Iterator[Cr
                 del left[person]
 
 
-def _embedded(
-    crops: Sequence[Crop], embed: Callable[[list[np.ndarray]], np.ndarray]
-) -> np.ndarray:
+def _embedded(crops: Sequence[Crop], embed: Callable[[list[np.ndarray]], np.ndarray]) -> np.ndarray:
     parts = []
     for start in range(0, len(crops), _EMBED_BATCH):
         images = [read_image(crop.path) for crop in crops[start : start + _EMBED_BATCH]]

@@ -149,7 +149,11 @@ class CalibrationTable:
         partial = None
         try:
             with tempfile.NamedTemporaryFile(
-                "w", encoding="utf-8", dir=path.parent, prefix=path.name + ".", suffix=".tmp",
+                "w",
+                encoding="utf-8",
+                dir=path.parent,
+                prefix=path.name + ".",
+                suffix=".tmp",
                 delete=False,
             ) as file:
                 partial = file.name
@@ -274,7 +278,13 @@ def _tensor(data: Any, what: str) -> TensorRange:
     losses = {m: _loss(data["losses"][m], f"{what} losses.{m}") for m in METHODS}
     amax, low, high = _range(data, what)
     return TensorRange(
-        amax, low, high, _method(data["method"], f"{what} method"), data["dead"], losses, count,
+        amax,
+        low,
+        high,
+        _method(data["method"], f"{what} method"),
+        data["dead"],
+        losses,
+        count,
         _sha256(data["histogram_sha256"], f"{what} histogram_sha256"),
     )
 

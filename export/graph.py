@@ -42,6 +42,8 @@ class Graph:
                 % (len(inputs), len(graph.output))
             )
         self.input_name, self.output_name = inputs[0], graph.output[0].name
+        self._names = set(self.initializers) | {self.input_name}
+        self._names.update(name for n in self.nodes for name in (n.name, *n.output))
         self.opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
 
     # -- reading ---------------------------------------------------------------------------------
@@ -79,14 +81,12 @@ class Graph:
     # -- editing ---------------------------------------------------------------------------------
 
     def fresh(self, stem: str) -> str:
-        """A tensor or node name that is not in use yet, starting with ``stem``."""
-        used = set(self.initializers) | {n.name for n in self.nodes}
-        used.update(t for n in self.nodes for t in n.output)
-        used.add(self.input_name)
+        """Reserve a tensor or node name that was never used here, starting with ``stem``."""
         name, count = stem, 0
-        while name in used:
+        while name in self._names:
             count += 1
             name = "%s_%d" % (stem, count)
+        self._names.add(name)
         return name
 
     def add_constant(self, stem: str, value: np.ndarray) -> str:

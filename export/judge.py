@@ -30,16 +30,20 @@ def run_torch(network: torch.nn.Module, images: np.ndarray) -> np.ndarray:
     return np.concatenate(pieces)
 
 
-def run_onnx(model: onnx.ModelProto, images: np.ndarray, threads: int | None) -> np.ndarray:
+def run_onnx(
+    model: onnx.ModelProto, images: np.ndarray, threads: int | None, optimize: bool = True
+) -> np.ndarray:
     """Embeddings (N, D) of an ONNX model in ONNX Runtime."""
-    with open_model(model, threads) as backend:
+    with open_model(model, threads, optimize) as backend:
         return np.concatenate(
             [backend.run(images[i : i + _STEP]) for i in range(0, len(images), _STEP)]
         )
 
 
-def open_model(model: onnx.ModelProto, threads: int | None) -> OnnxRuntimeBackend:
-    return OnnxRuntimeBackend(model.SerializeToString(), threads=threads)
+def open_model(
+    model: onnx.ModelProto, threads: int | None, optimize: bool = True
+) -> OnnxRuntimeBackend:
+    return OnnxRuntimeBackend(model.SerializeToString(), threads=threads, optimize=optimize)
 
 
 def check_float(

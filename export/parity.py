@@ -33,8 +33,8 @@ class Parity:
         relative_l2_max: Largest |candidate - reference| / |reference| of a crop.
         cosine_min, cosine_p1, cosine_mean: Of each crop's pair of embeddings.
         abs_max: Largest absolute difference of an entry, before normalisation.
-        rank_top1, rank_overlap: Share of crops with the same nearest neighbour, and mean overlap of
-            the ten nearest, when each crop is ranked against the others.
+        rank_top1, rank_overlap: Percentage of crops with the same nearest neighbour, and mean
+            overlap of the ten nearest in percent, when each crop is ranked against the others.
     """
 
     n: int
@@ -51,7 +51,9 @@ class Parity:
 
 
 def compare(reference: np.ndarray, candidate: np.ndarray) -> Parity:
-    """Compare (N, D) embeddings of the same crops."""
+    """Compare (N, D) embeddings of the same crops; the reference's must be finite."""
+    if not np.isfinite(candidate).all():  # no order, no angle: worse than any tolerance
+        return Parity(len(reference), np.inf, np.nan, np.nan, np.nan, np.inf, 0.0, 0.0)
     difference = candidate.astype(np.float64) - reference
     norms = np.linalg.norm(reference, axis=1)
     cosines = np.sum(l2_normalize(reference) * l2_normalize(candidate), axis=1)
@@ -65,8 +67,8 @@ def compare(reference: np.ndarray, candidate: np.ndarray) -> Parity:
         cosine_p1=float(np.percentile(cosines, 1)),
         cosine_mean=float(cosines.mean()),
         abs_max=float(np.abs(difference).max()),
-        rank_top1=float(ranks.top1) if ranks else 1.0,
-        rank_overlap=float(ranks.overlap) if ranks else 1.0,
+        rank_top1=float(ranks.top1) if ranks else 100.0,
+        rank_overlap=float(ranks.overlap) if ranks else 100.0,
     )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from export.quantize import Quantized, Quantizer
+
+SENSITIVITY_CROPS = 16  # one network is built and run per layer, so few crops must do
 
 
 @dataclass
@@ -40,11 +42,12 @@ def sensitivity(
     Returns:
         layer name -> cosine gained, sorted from the most to the least sensitive.
     """
+    judge = replace(quantizer, held_out=quantizer.held_out[:SENSITIVITY_CROPS])
+    everything = judge.without(frozenset(), base).record["held_out_cosine"]
     bar = progress("layer sensitivity", len(base.placement.weights))
     gains = {}
     for name in base.placement.weights:
-        without = quantizer.without(frozenset([name]), base)
-        gains[name] = without.record["held_out_cosine"] - base.record["held_out_cosine"]
+        gains[name] = judge.without(frozenset([name]), base).record["held_out_cosine"] - everything
         bar.update(1)
     bar.close()
     return dict(sorted(gains.items(), key=lambda item: -item[1]))
@@ -70,11 +73,11 @@ def search(
     trials: list[tuple[int, float]] = []
     drop = map_drop(base)
     trials.append((0, drop))
-    if drop <= max_map_drop:
+    all_layers = len(base.placement.weights)
+    if drop <= max_map_drop or all_layers < 2:  # the last layer must stay quantized
         return Search(base, drop, [], {}, trials)
     gains = sensitivity(quantizer, base, progress)
     order = list(gains)
-    all_layers = len(base.placement.weights)
 
     def trial(count: int) -> tuple[Quantized, float]:
         network = quantizer.without(frozenset(order[:count]), base)

@@ -1,11 +1,12 @@
 """The bundle: the one directory that crosses from workstation to robot."""
 
+import contextlib
 import hashlib
 import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Union
+from typing import Dict, List, Union
 
 from runtime.errors import ReidEdgeError, VerificationError
 from runtime.manifest import Manifest
@@ -68,7 +69,13 @@ class Bundle:
                 raise VerificationError(
                     "Bundle %s lacks %s; copy the whole directory again." % (self.path, name)
                 )
-            if file.stat().st_size != entry["size_bytes"] or file_sha256(file) != entry["sha256"]:
+            try:
+                found = (file.stat().st_size, file_sha256(file))
+            except OSError as error:
+                raise ReidEdgeError(
+                    "Cannot read %s: %s." % (file, error.strerror or error)
+                ) from None
+            if found != (entry["size_bytes"], entry["sha256"]):
                 raise VerificationError(
                     "%s in bundle %s is not the file that was exported (SHA-256 differs); "
                     "copy the bundle again or export it anew." % (name, self.path)
@@ -109,15 +116,18 @@ class BundleWriter:
             writer.finish(Manifest(..., files=writer.entries()))
     """
 
+    directory: Path  # the hidden one; exists inside the with block
+
     def __init__(self, destination: Union[str, Path], force: bool = False):
         self.destination = Path(destination)
         self.force = force
-        self.directory = None
-        self._roles = {}
+        self._roles: Dict[str, str] = {}
+        self._new_parents: List[Path] = []
         self._finished = False
 
     def __enter__(self) -> "BundleWriter":
         check_destination(self.destination, self.force)
+        self._new_parents = [p for p in self.destination.parents if not p.exists()]
         try:
             self.destination.parent.mkdir(parents=True, exist_ok=True)
             self.directory = Path(
@@ -134,6 +144,9 @@ class BundleWriter:
     def __exit__(self, kind, error, trace):
         if not self._finished:
             shutil.rmtree(str(self.directory), ignore_errors=True)
+            with contextlib.suppress(OSError):  # somebody else may use them by now
+                for parent in self._new_parents:
+                    parent.rmdir()
         if isinstance(error, OSError):
             raise ReidEdgeError(
                 "Cannot write the bundle %s: %s; nothing was left behind."
@@ -163,9 +176,7 @@ class BundleWriter:
         """Write the manifest and move the bundle to its destination, replacing only with force."""
         manifest.validate()
         (self.directory / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
-        os.chmod(
-            str(self.directory), 0o755
-        )  # mkdtemp makes it private; a bundle is meant to be copied
+        os.chmod(str(self.directory), 0o755)  # mkdtemp made it private; a bundle is copied around
         old = None
         if self.destination.exists():
             check_destination(self.destination, self.force)
@@ -174,17 +185,19 @@ class BundleWriter:
                     prefix="." + self.destination.name + ".old.", dir=str(self.destination.parent)
                 )
             )
-            os.replace(str(self.destination), str(old / "bundle"))
         try:
+            if old is not None:
+                os.replace(str(self.destination), str(old / "bundle"))
             os.replace(str(self.directory), str(self.destination))
-        except OSError:
+        except BaseException:  # an interrupt between the two moves must not cost the older bundle
             if old is not None:
-                os.replace(str(old / "bundle"), str(self.destination))
+                if (old / "bundle").exists():
+                    os.replace(str(old / "bundle"), str(self.destination))
+                old.rmdir()
             raise
-        finally:
-            if old is not None:
-                shutil.rmtree(str(old), ignore_errors=True)
         self._finished = True
+        if old is not None:
+            shutil.rmtree(str(old), ignore_errors=True)
         return self.destination
 
 

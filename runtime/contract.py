@@ -4,6 +4,7 @@ The contract comes from the checkpoint adapter, travels in the bundle's manifest
 calibration, accuracy runs and the robot alike. It is never typed a second time.
 """
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Dict, Tuple
 
@@ -29,6 +30,10 @@ def _checked(cls, data, what):
             % (what, unknown, missing)
         )
     return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass(frozen=True)
@@ -69,9 +74,9 @@ class InputContract:
             )
         for name in ("mean", "std"):
             value = getattr(self, name)
-            if len(value) != 3 or not all(isinstance(v, (int, float)) for v in value):
+            if not isinstance(value, tuple) or len(value) != 3 or not all(map(_is_number, value)):
                 raise ReidEdgeError("Input %s must be three numbers, got %r." % (name, value))
-        if not self.scale > 0 or not all(v > 0 for v in self.std):
+        if not _is_number(self.scale) or not min(self.scale, *self.std) > 0:
             raise ReidEdgeError(
                 "Input scale and std must be positive, got %r and %r." % (self.scale, self.std)
             )
@@ -114,6 +119,10 @@ class EmbeddingContract:
         if self.feature not in FEATURES:
             raise ReidEdgeError(
                 "Embedding feature must be one of %s, got %r." % (", ".join(FEATURES), self.feature)
+            )
+        if not isinstance(self.l2_normalize, bool):
+            raise ReidEdgeError(
+                "Embedding l2_normalize must be true or false, got %r." % (self.l2_normalize,)
             )
 
     def to_dict(self) -> Dict[str, Any]:

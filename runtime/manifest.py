@@ -23,7 +23,7 @@ ROLES = (
     "report",
     "report.html",
 )
-_SHA256 = re.compile(r"^[0-9a-f]{64}$")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _check_file(name, entry):
         )
     if entry["role"] not in ROLES:
         raise ReidEdgeError("The manifest gives %s the unknown role %r." % (name, entry["role"]))
-    if not isinstance(entry["sha256"], str) or not _SHA256.match(entry["sha256"]):
+    if not isinstance(entry["sha256"], str) or not _SHA256.fullmatch(entry["sha256"]):
         raise ReidEdgeError("The manifest's sha256 of %s is not 64 hexadecimal digits." % name)
     if type(entry["size_bytes"]) is not int or entry["size_bytes"] < 0:
         raise ReidEdgeError("The manifest's size of %s is not a whole number." % name)

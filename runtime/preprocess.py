@@ -34,6 +34,10 @@ def read_image(path) -> np.ndarray:
 
 def resize_crop(crop: np.ndarray, contract: InputContract) -> np.ndarray:
     """Stretch one BGR crop to the contract's size and colour order, uint8 (height, width, 3)."""
+    if not isinstance(crop, np.ndarray):
+        raise ReidEdgeError(
+            "A crop must be an (H, W, 3) uint8 BGR image, got %s." % type(crop).__name__
+        )
     if crop.ndim != 3 or crop.shape[2] != 3 or crop.dtype != np.uint8 or 0 in crop.shape:
         raise ReidEdgeError(
             "A crop must be a non-empty (H, W, 3) uint8 BGR image, got shape %s dtype %s."
@@ -58,9 +62,9 @@ def preprocess(crops: Sequence[np.ndarray], contract: InputContract) -> np.ndarr
     """
     batch = np.empty((len(crops),) + contract.shape, np.float32)
     # One multiply-add per pixel: (x * scale - mean) / std = x * gain + offset.
-    gain = np.float64(contract.scale) / np.asarray(contract.std)
-    offset = -np.asarray(contract.mean, np.float64) / np.asarray(contract.std)
-    gain, offset = gain.astype(np.float32)[:, None, None], offset.astype(np.float32)[:, None, None]
+    mean, std = np.reshape(contract.mean, (3, 1, 1)), np.reshape(contract.std, (3, 1, 1))
+    gain = (contract.scale / std).astype(np.float32)
+    offset = (-mean / std).astype(np.float32)
     for row, crop in zip(batch, crops):
         np.multiply(resize_crop(crop, contract).transpose(2, 0, 1), gain, out=row)
         row += offset

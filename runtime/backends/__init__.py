@@ -55,9 +55,14 @@ def _open_tensorrt(bundle, plans, precision) -> Backend:
 
 
 def _open_onnxruntime(bundle, precision, threads) -> Backend:
-    from runtime.backends.onnxruntime import (
-        OnnxRuntimeBackend,
-    )  # only where ONNX Runtime is installed
+    try:  # here, because a board with a TensorRT plan need not have ONNX Runtime
+        from runtime.backends.onnxruntime import OnnxRuntimeBackend
+    except ImportError as error:
+        raise ReidEdgeError(
+            "Bundle %s has no TensorRT plan in use and ONNX Runtime cannot be imported (%s); "
+            "install onnxruntime, or run reid-build on a board with TensorRT."
+            % (bundle.path, error)
+        ) from None
 
     wanted = precision or bundle.manifest.precision
     model: Path = bundle.find("model." + wanted)

@@ -48,8 +48,9 @@ class OnnxRuntimeBackend(Backend):
         model: Union[str, Path, bytes],
         input_shape: Optional[Sequence[int]] = None,
         threads: Optional[int] = None,
+        optimize: bool = True,
     ):
-        self._session = make_session(model, threads)
+        self._session = make_session(model, threads, optimize)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != 4:
             raise ReidEdgeError(
@@ -65,7 +66,8 @@ class OnnxRuntimeBackend(Backend):
             )
         self.input_shape = shape  # type: ignore[assignment]
         fixed = inputs[0].shape[0]
-        self.max_batch = fixed if isinstance(fixed, int) else None
+        if isinstance(fixed, int):
+            self.min_batch = self.max_batch = fixed
         self.name = "onnxruntime-cpu"
 
     def _run(self, batch: np.ndarray) -> np.ndarray:

@@ -130,9 +130,6 @@ class TensorRTBackend(Backend):
         if self._execution is None:
             raise ReidEdgeError("This TensorRT backend was closed; open the bundle again.")
         count = len(batch)
-        if count < self.min_batch:
-            padding = np.zeros((self.min_batch - count,) + batch.shape[1:], np.float32)
-            batch = np.concatenate([batch, padding])
         result = self._host_output[: len(batch)]
         with self._cuda.active():
             self._buffers[self._input.position].upload(batch)

@@ -34,10 +34,12 @@ BATCH = np.zeros((1, 3, 8, 8), np.float32)
 
 def test_summary_of_known_costs():
     bench = Bench()
-    costs = iter([100.0] * 3 + [float(i) for i in range(1, 102)])  # slow warm-up, then 1..101 ms
+    measured = [float(i) for i in range(1, 102)]
+    # Slow warm-up rounds, then a slow untimed call before each timed one.
+    costs = iter([100.0] * 3 + [cost for ms in measured for cost in (500.0, ms)])
     report = compare_latency(
         {"only": bench.runner("only", lambda _: next(costs))},
-        BATCH, warmup=3, repeats=101, clock_ns=bench.clock_ns,
+        BATCH, warmup=3, repeats=101, settle_s=0.0, clock_ns=bench.clock_ns,
     )  # fmt: skip
     assert report == {
         "only": pytest.approx(
@@ -49,15 +51,17 @@ def test_summary_of_known_costs():
 def test_rounds_are_interleaved_and_start_with_each_runner_in_turn():
     bench = Bench()
     runners = {name: bench.runner(name, 1.0) for name in "abc"}
-    compare_latency(runners, BATCH, warmup=1, repeats=3, clock_ns=bench.clock_ns)
-    assert "".join(bench.calls) == "abc" + "abc" + "bca" + "cab"
+    compare_latency(runners, BATCH, warmup=1, repeats=3, settle_s=0.0, clock_ns=bench.clock_ns)
+    assert "".join(bench.calls) == "abc" + "aabbcc" + "bbccaa" + "ccaabb"
 
 
 def test_drift_meets_all_runners_alike():
     """A machine that slows down steadily must not make two equal runners look different."""
     bench = Bench()
     runners = {name: bench.runner(name, lambda call: 1.0 + 0.01 * call) for name in "ab"}
-    report = compare_latency(runners, BATCH, warmup=0, repeats=100, clock_ns=bench.clock_ns)
+    report = compare_latency(
+        runners, BATCH, warmup=0, repeats=100, settle_s=0.0, clock_ns=bench.clock_ns
+    )
     assert report["a"]["mean_ms"] == pytest.approx(report["b"]["mean_ms"], rel=1e-9)
     assert report["a"]["p90_ms"] == pytest.approx(report["b"]["p90_ms"], rel=0.02)
     assert list(report) == ["a", "b"]
@@ -74,7 +78,7 @@ def test_real_clock_orders_a_cheap_and_a_dear_runner():
 def test_the_batch_reaches_the_runner():
     seen = []
     compare_latency({"a": seen.append}, BATCH, warmup=1, repeats=2)
-    assert len(seen) == 3
+    assert len(seen) == 1 + 2 * 2
     assert all(batch is BATCH for batch in seen)
 
 

@@ -194,13 +194,21 @@ def test_resnet50_with_every_convolution_stays_under_three_gigabytes(tmp_path):
     net = torch.nn.Sequential(*layers, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).eval()
     path = tmp_path / "resnet50.onnx"
     torch.onnx.export(
-        net, (torch.zeros(1, 3, 256, 128),), str(path), opset_version=13, dynamo=False,
-        input_names=["image"], dynamic_axes={"image": {0: "n"}},
+        net,
+        (torch.zeros(1, 3, 256, 128),),
+        str(path),
+        opset_version=13,
+        dynamo=False,
+        input_names=["image"],
+        dynamic_axes={"image": {0: "n"}},
     )
     root = Path(__file__).resolve().parents[2]
     result = subprocess.run(
-        [sys.executable, "-c", RESNET_SCRIPT, str(path)], capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(root)}, check=False,
+        [sys.executable, "-c", RESNET_SCRIPT, str(path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) < 3 << 30

@@ -26,8 +26,11 @@ def choose(points, count, persons=None, cameras=None, seed=0):
 def test_choices_are_distinct_and_as_many_as_possible(points, count, persons, cameras, seed):
     rng = np.random.default_rng(seed)
     chosen = choose(
-        unit(rng, (points, 5)), count, rng.integers(-1, persons, points),
-        rng.integers(-1, cameras, points), seed,
+        unit(rng, (points, 5)),
+        count,
+        rng.integers(-1, persons, points),
+        rng.integers(-1, cameras, points),
+        seed,
     )
     assert len(set(chosen)) == len(chosen) == min(points, count)
     assert set(chosen) <= set(range(points))

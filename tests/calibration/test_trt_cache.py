@@ -13,9 +13,7 @@ from runtime.errors import ReidEdgeError
 NAMES = st.text(
     st.characters(blacklist_characters="\n\r", blacklist_categories=("Cs",)), min_size=1
 )
-SCALES = st.floats(
-    float(np.float32(1e-30)), float(np.float32(1e30)), width=32, exclude_min=True
-)
+SCALES = st.floats(float(np.float32(1e-30)), float(np.float32(1e30)), width=32, exclude_min=True)
 
 
 def test_the_published_check_value():
