@@ -16,6 +16,7 @@ from benchmarks.datasets import open_retrieval_set
 from calibration.collect import collect_ranges
 from calibration.table import CalibrationTable
 from export.crops import Crops, drawn_crops, load_crops
+from export.equalize import equalize
 from export.fastest import fastest_placement
 from export.fp16 import overflow_risk, to_fp16
 from export.graph import Graph
@@ -36,6 +37,7 @@ from runtime.errors import ReidEdgeError
 Progress = Callable[[str, int], Any]
 """``progress(label, total)`` returns a bar with ``update(n)`` and ``close()``."""
 
+EQUALIZE_CROPS = 32
 CHECK_CROPS = 24  # crops read when nothing is calibrated, for parity alone
 
 
@@ -170,7 +172,10 @@ def _float_stage(options: ExportOptions, loaded: LoadedNetwork, progress: Progre
         raise ReidEdgeError(
             "The network returns NaN or infinity on real crops; check the checkpoint."
         )
-    for stage, candidate in (("traced", traced), ("rewritten", model)):
+    stages = {"traced": traced, "rewritten": model}
+    if precision == "int8" and equalize(graph, crops.calibration[:EQUALIZE_CROPS]):
+        stages["equalized"] = result.models["fp32"] = graph.to_model()
+    for stage, candidate in stages.items():
         result.parity[stage] = check_float(
             "The %s ONNX graph" % stage,
             reference,

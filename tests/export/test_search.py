@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from export.placement.base import Placement
-from export.search import search, sensitivity
+from export.search import SENSITIVITY_CROPS, search, sensitivity
 
 
 @dataclass
@@ -24,7 +24,8 @@ class FakeQuantizer:
     """Gives back the cosine each layer costs, as if layers did not influence one another."""
 
     costs: dict[str, float]
-    made: list[frozenset[str]] = field(default_factory=list)
+    held_out: range = range(64)
+    made: list[tuple[frozenset[str], int]] = field(default_factory=list)
 
     def quantized(self, kept: frozenset[str] = frozenset()) -> FakeQuantized:
         weights = [name for name in self.costs if name not in kept]
@@ -33,7 +34,7 @@ class FakeQuantizer:
 
     def without(self, keep_float: frozenset[str], like: FakeQuantized) -> FakeQuantized:
         assert like.kept == frozenset()
-        self.made.append(keep_float)
+        self.made.append((keep_float, len(self.held_out)))
         return self.quantized(keep_float)
 
 
@@ -66,6 +67,7 @@ def test_sensitivity_is_what_each_layer_costs_most_sensitive_first(costs):
     assert all(gains[n] == pytest.approx(c, abs=1e-9) for n, c in quantizer.costs.items())
     assert list(gains.values()) == sorted(gains.values(), reverse=True)
     assert (bars[0].total, bars[0].done, bars[0].closed) == (len(costs), len(costs), True)
+    assert {crops for _, crops in quantizer.made} == {SENSITIVITY_CROPS}
 
 
 @given(
