@@ -81,9 +81,8 @@ def load_crops(
             "Only %d usable crop in %s; calibration needs at least 4, and about %d for good ranges."
             % (len(selection.crops), folder, count)
         )
-    order = np.random.default_rng(seed).permutation(
-        len(selection.crops)
-    )  # coverage picks extremes first
+    # Shuffled, because selection by coverage picks the extremes first.
+    order = np.random.default_rng(seed).permutation(len(selection.crops))
     held = max(2, min(HELD_OUT, len(order) // 4))
     chosen = [selection.crops[i] for i in order]
     bar = progress("reading crops", len(chosen))

@@ -30,7 +30,7 @@ from export.rewrites import fold_batchnorm, name_nodes
 from export.search import Search, search
 from export.trace import trace
 from models.checkpoint import LoadedNetwork, load_network
-from models.zoo import default_network
+from models.zoo import default_calibration_table, default_network
 from runtime.bundle import check_destination
 from runtime.errors import ReidEdgeError
 
@@ -83,6 +83,13 @@ class Export:
     def destination(self) -> Path:
         return self.options.out or Path("bundles") / self.name
 
+    @property
+    def stored_ranges(self) -> bool:
+        """Whether the default network's stored ranges serve: no checkpoint and no crops given."""
+        options = self.options
+        given = options.weights is not None or options.calib is not None
+        return not given and default_calibration_table() is not None
+
 
 def bundle_name(options: ExportOptions, loaded: LoadedNetwork) -> str:
     stem = options.weights.stem if options.weights else loaded.arch
@@ -98,9 +105,8 @@ def export(options: ExportOptions, progress: Progress) -> Export:
     """
     loaded = load(options)
     check_destination(options.out or Path("bundles") / bundle_name(options, loaded), options.force)
-    dataset = (
-        open_retrieval_set(options.eval) if options.eval else None
-    )  # fail before the long work
+    # Opened first, so that a wrong folder fails before the long work.
+    dataset = open_retrieval_set(options.eval) if options.eval else None
     if options.threads:
         torch.set_num_threads(options.threads)
     result = _float_stage(options, loaded, progress)
@@ -173,7 +179,11 @@ def _float_stage(options: ExportOptions, loaded: LoadedNetwork, progress: Progre
             "The network returns NaN or infinity on real crops; check the checkpoint."
         )
     stages = {"traced": traced, "rewritten": model}
-    if precision == "int8" and equalize(graph, crops.calibration[:EQUALIZE_CROPS]):
+    if (
+        precision == "int8"
+        and not result.stored_ranges
+        and equalize(graph, crops.calibration[:EQUALIZE_CROPS])
+    ):
         stages["equalized"] = result.models["fp32"] = graph.to_model()
     for stage, candidate in stages.items():
         result.parity[stage] = check_float(
@@ -205,22 +215,43 @@ def _crops(
         )
 
 
-def _int8_stage(result: Export, judge: Judge | None, progress: Progress) -> None:
-    options, graph, fp32 = result.options, result.graph, result.models["fp32"]
-    crops = result.crops
+def _calibrate(result: Export, progress: Progress) -> CalibrationTable:
+    """Collect the ranges of every tensor that any target may quantize."""
+    options, crops, fp32 = result.options, result.crops, result.models["fp32"]
     bar = progress("collecting ranges", len(crops.calibration))
     histograms = collect_ranges(
         fp32,
-        tensors_to_calibrate(graph),
+        tensors_to_calibrate(result.graph),
         [crops.calibration],
         threads=options.threads,
         progress=bar.update,
     )
     bar.close()
     method = "percentile" if options.calib_method == "auto" else options.calib_method
-    table = CalibrationTable.from_histograms(
+    return CalibrationTable.from_histograms(
         histograms.values(), method, model_sha256(fp32), crops.record
     )
+
+
+def _stored_table(result: Export) -> CalibrationTable | None:
+    """The default network's own table, found on real crops, for an export without any."""
+    path = default_calibration_table() if result.stored_ranges else None
+    if path is None:
+        return None
+    table = CalibrationTable.load(path)
+    missing = sorted(set(tensors_to_calibrate(result.graph)) - set(table.tensors))
+    if missing:
+        raise ReidEdgeError(
+            "The stored calibration table lacks %s (and %d more) of the default network; "
+            "pass --calib DIR." % (missing[0], len(missing) - 1)
+        )
+    return table
+
+
+def _int8_stage(result: Export, judge: Judge | None, progress: Progress) -> None:
+    options, graph, crops = result.options, result.graph, result.crops
+    stored = _stored_table(result)
+    table = stored or _calibrate(result, progress)
     refuse_dead(graph, table)
     result.warnings += dead_channels(graph)
     for name, amax in overflow_risk(
@@ -245,7 +276,10 @@ def _int8_stage(result: Export, judge: Judge | None, progress: Progress) -> None
         progress,
         keep_float,
     )
-    quantized = quantizer.run(options.calib_method, options.improve)
+    if stored is None:
+        quantized = quantizer.run(options.calib_method, options.improve)
+    else:  # there are only drawn crops here: nothing may be chosen or tuned on them
+        quantized = quantizer.run(stored.method, "none")
     if placements_ms:
         quantized.record["placements_ms"] = placements_ms
     if options.precision == "auto":

@@ -5,7 +5,7 @@ one is there it builds a small untrained RGA network. ``demo_crops`` draws peopl
 """
 
 from models.zoo.card import ProvenanceCard
-from models.zoo.default import default_network
+from models.zoo.default import default_calibration_table, default_network
 from models.zoo.demo import demo_crops
 
-__all__ = ["ProvenanceCard", "default_network", "demo_crops"]
+__all__ = ["ProvenanceCard", "default_calibration_table", "default_network", "demo_crops"]

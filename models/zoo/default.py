@@ -47,6 +47,24 @@ def default_network(folder: str | Path | None = None) -> LoadedNetwork:
     return untrained_network() if card is None else _trained(folder, card)
 
 
+def default_calibration_table(folder: str | Path | None = None) -> Path | None:
+    """The calibration table stored beside the trained default, or ``None`` where there is none.
+
+    Raises:
+        ReidEdgeError: A broken card, or one that names a table that is missing.
+    """
+    folder = ZOO if folder is None else Path(folder)
+    card = ProvenanceCard.read(folder)
+    if card is None or card.calibration_table is None:
+        return None
+    path = folder / card.calibration_table
+    if not path.is_file():
+        raise ReidEdgeError(
+            f"The default calibration table {path} is missing; reinstall reid-edge or pass --calib."
+        )
+    return path
+
+
 def _trained(folder: Path, card: ProvenanceCard) -> LoadedNetwork:
     weights = folder / card.weights
     if not weights.is_file():

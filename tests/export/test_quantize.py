@@ -220,7 +220,7 @@ def test_simulation_is_the_network_that_ships(target):
     with torch.no_grad():
         simulated = fake(torch.from_numpy(pixels)).numpy()
     rounding = compare(run(model, pixels), shipped).relative_l2_max
-    assert compare(shipped, simulated).relative_l2_max < 0.1 * rounding
+    assert compare(shipped, simulated).relative_l2_max < 0.5 * rounding
     assert {t: s.scale for t, s in fake.scales().items()} == pytest.approx(
         {t: s.scale for t, s in scales.items()}, rel=1e-5
     )
