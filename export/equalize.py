@@ -31,21 +31,22 @@ def equalize(graph: Graph, images: np.ndarray) -> int:
     Returns:
         The number of pairs equalised.
     """
+    by_name = {n.name: n for n in graph.nodes}
     pairs = _pairs(graph)
+    between = {by_name[follower].input[0] for follower in pairs.values()}
     amax: dict[str, torch.Tensor] = {}
 
     def remember(node: NodeProto, tensor: torch.Tensor) -> torch.Tensor:
-        if node.name in pairs:
-            amax[node.name] = tensor.abs().amax((0, 2, 3))
+        if node.output[0] in between:
+            amax[node.output[0]] = tensor.abs().amax((0, 2, 3))
         return tensor
 
     if pairs:
         with torch.no_grad():
             Executor(graph)(torch.from_numpy(images), made=remember)
-    by_name = {n.name: n for n in graph.nodes}
     for name, follower in pairs.items():
         first, second = by_name[name], by_name[follower]
-        ranges = amax[name].numpy().astype(np.float64)
+        ranges = amax[second.input[0]].numpy().astype(np.float64)
         alive = ranges[ranges > 0]
         if not len(alive):
             continue

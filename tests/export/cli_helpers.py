@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -27,6 +26,9 @@ from runtime.preprocess import preprocess
 HEIGHT, WIDTH = 64, 32
 SIZE = ["--height", str(HEIGHT), "--width", str(WIDTH)]
 QUICK = ["--calib-count", "8", "--improve", "none", "--calib-method", "minmax", "--threads", "1"]
+
+FP16 = ["--target", "xavier", "--precision", "fp16", *SIZE]
+INT8 = ["--target", "xavier", *SIZE, *QUICK]
 
 torch.set_num_threads(1)  # several test processes may share few cores
 
@@ -121,3 +123,38 @@ def run(capsys, *arguments: object) -> Outcome:
         status = int(exit_.code or 0)
     captured = capsys.readouterr()
     return Outcome(status, captured.out, captured.err)
+
+
+# -- fixtures, imported by the tests of the command -------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory) -> Path:
+    return save(tmp_path_factory.mktemp("checkpoint") / "small.pth", small_state())
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory) -> Path:
+    return market_folder(tmp_path_factory.mktemp("data") / "market")
+
+
+@pytest.fixture
+def place(tmp_path) -> Path:
+    """An empty folder for the bundle; the input lies elsewhere."""
+    folder = tmp_path / "bundles"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def refuse(capsys, place):
+    """Run the command; it must fail with one sentence and leave ``place`` empty."""
+
+    def refuse_(*arguments, status=2) -> str:
+        outcome = run(capsys, *arguments, "--out", place / "bundle")
+        sentence = outcome.sentence
+        assert outcome.status == status, sentence
+        assert list(place.iterdir()) == []
+        return sentence
+
+    return refuse_

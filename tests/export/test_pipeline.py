@@ -1,11 +1,12 @@
 """``reid-export`` from end to end: what the bundle holds and what the command says."""
 
+# ruff: noqa: F401, F811  (fixtures are imported, and then named as arguments)
+
 from __future__ import annotations
 
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -24,7 +25,7 @@ from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.bundle import Bundle
 from runtime.embedder import Embedder
 from runtime.preprocess import l2_normalize
-from tests.export.cli_helpers import QUICK, SIZE, Outcome, market_folder, run, save, small_state
+from tests.export.cli_helpers import QUICK, SIZE, Outcome, checkpoint, data, run
 
 INT8_ROLES = {
     "model.fp32", "model.int8", "calibration.table", "golden", "report", "report.html",
@@ -45,16 +46,6 @@ class Exported:
     @property
     def golden(self):
         return np.load(self.bundle.find("golden"))
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory) -> Path:
-    return save(tmp_path_factory.mktemp("checkpoint") / "small.pth", small_state())
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return market_folder(tmp_path_factory.mktemp("data") / "market")
 
 
 @pytest.fixture
@@ -125,9 +116,7 @@ def test_built_in_network_without_any_option(capsys, tmp_path, monkeypatch):
     check_default(Bundle.open(folder), outcome.out)
 
 
-@pytest.mark.parametrize(
-    "precision", ["fp32", pytest.param("int8", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("int8", marks=pytest.mark.slow)])
 def test_embedder_on_crops_gives_golden(capsys, checkpoint, tmp_path, precision):
     """From pixels: the drawn crops of the export are drawn again and go through the runtime.
 
@@ -217,7 +206,13 @@ def test_int8_for_cpu(exporting):
 
 def test_fp16(exporting):
     exported = exporting("--target", "xavier", "--precision", "fp16")
-    assert set(exported.bundle.roles()) == {"model.fp32", "model.fp16", "golden", "report", "report.html"}
+    assert set(exported.bundle.roles()) == {
+        "model.fp32",
+        "model.fp16",
+        "golden",
+        "report",
+        "report.html",
+    }
     assert exported.bundle.manifest.precision == "fp16"
     assert exported.bundle.manifest.calibration is None
     check_golden(exported)
@@ -303,7 +298,11 @@ def test_auto_lists_the_layers_it_left_in_float(exporting, monkeypatch):
     assert sum(p is not None for p in producers.values()) == len(exported.report["layers"]["int8"])
     assert not set(kept) & set(exported.report["layers"]["int8"])
     cache = from_trt_cache(exported.bundle.find("calibration.cache").read_text()).scales
-    read = {n.input[0] for n in onnx.load(exported.bundle.find("model.fp32")).graph.node if n.name in kept}
+    read = {
+        n.input[0]
+        for n in onnx.load(exported.bundle.find("model.fp32")).graph.node
+        if n.name in kept
+    }
     assert read and not read & set(cache)
 
 
@@ -323,7 +322,10 @@ def test_auto_that_cannot_hold_gives_the_best_and_says_so(exporting, monkeypatch
     best = 9.0 - 0.01 * len(exported.bundle.manifest.kept_float)
     assert layers == 1, "all others are in float: the best of bad choices"
     assert exported.report["search"]["mAP_drop"] == pytest.approx(best)
-    warning = "no choice of float layers held the mAP drop at 0.00 points; the best found loses %.2f" % best
+    warning = (
+        "no choice of float layers held the mAP drop at 0.00 points; the best found loses %.2f"
+        % best
+    )
     assert any(text.startswith(warning) for text in exported.report["warnings"])
     assert "note: " + warning in exported.outcome.out
 

@@ -24,7 +24,7 @@ from models.network import ReidNetwork, fc_neck
 from models.osnet import OSNet, OSNetConfig
 from models.pooling import AvgPool
 from runtime.errors import ReidEdgeError
-from tests.export.cli_helpers import drawn_pixels, float_graph, small_network
+from tests.export.cli_helpers import float_graph, small_network
 from tests.export.small_models import node, normal, small_model
 
 

@@ -125,12 +125,16 @@ def test_worst_layers_come_first_and_bars_fit():
     layers = [r[0] for t in page.tables for r in t if re.fullmatch(r"conv\d+", r[0])]
     assert layers == ["conv%d" % i for i in range(39, 24, -1)]
     widths = [
-        float(a["style"][len("width:") : -len("rem")]) for _, a in page.tags if a.get("class") == "bar"
+        float(a["style"][len("width:") : -len("rem")])
+        for _, a in page.tags
+        if a.get("class") == "bar"
     ]
     assert widths == sorted(widths, reverse=True) and widths[0] == 12.0
 
 
-@pytest.mark.parametrize("evil", ["<b>bold</b>", "<script>alert(1)</script>", '"><img src=x>', "a & b"])
+@pytest.mark.parametrize(
+    "evil", ["<b>bold</b>", "<script>alert(1)</script>", '"><img src=x>', "a & b"]
+)
 def test_every_name_is_escaped(evil):
     network = {"family": evil, "arch": evil, "source": evil, "notes": [evil], "trained": True}
     report = changed(
@@ -153,21 +157,27 @@ def test_what_was_not_measured_is_said_or_left_out():
     page = Page(html_report(changed(accuracy=None, calibration=None, dropped_keys=[])))
     assert "Not measured: the export was given no --eval data." in page.text
     assert "Quantization" not in page.text and "left out" not in page.text
-    assert "built in" in Page(
-        html_report(changed(network={**REPORT["network"], "source": None}))
-    ).text
+    assert (
+        "built in" in Page(html_report(changed(network={**REPORT["network"], "source": None}))).text
+    )
 
 
 def test_summary_is_a_table_with_one_row_per_model():
     lines = summary(REPORT, FILES, "/data/out/osnet").splitlines()
     cells = [re.split(r"  +", line) for line in lines[:4]]
-    assert cells[0] == ["file", "size", "precision", "parity (mean cos)", "mAP", "Rank-1", "CPU ms (b1)"]
+    assert cells[0] == [
+        "file",
+        "size",
+        "precision",
+        "parity (mean cos)",
+        "mAP",
+        "Rank-1",
+        "CPU ms (b1)",
+    ]
     assert set("".join(cells[1])) == {"-"}
     assert cells[2] == ["model.fp32.onnx", "2.8 MB", "fp32", "0.99530", "86.15", "95.27", "4.25"]
     assert cells[3] == ["model.int8.onnx", "0.9 MB", "int8", "0.99530", "86.05", "95.27", "4.25"]
-    assert lines[4] == (
-        "int8 loses 0.10 mAP points against fp32 (95 % interval 0.02 to 0.18)."
-    )
+    assert lines[4] == ("int8 loses 0.10 mAP points against fp32 (95 % interval 0.02 to 0.18).")
     assert "note: The last stride is assumed." in lines
     assert lines[-2] == "Bundle: /data/out/osnet"
     assert lines[-1] == "Next: copy it to the board and run there  reid-build osnet"
