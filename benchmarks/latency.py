@@ -29,50 +29,57 @@ def compare_latency(
     *,
     warmup: int = 10,
     repeats: int = 100,
-    settle_s: float = 0.005,
+    burst: int = 5,
+    lead_in: int = 3,
+    settle_s: float = 0.02,
     clock_ns: Callable[[], int] = time.perf_counter_ns,
 ) -> dict[str, dict[str, float]]:
     """Time each runner on the same batch, in interleaved rounds.
 
-    One timed call of every runner makes a round, and each round starts one runner later, so clock
-    drift, heat and other load meet all runners alike. Before it the runner rests and makes one
-    untimed call: worker threads of the runner before spin for a while after their work, and would
-    slow down this one. Calls are timed from host to host: what a caller waits for.
+    In each round every runner has one turn, and each round starts one runner later, so clock drift,
+    heat and other load meet all runners alike. A turn is a rest (worker threads of the runner before
+    spin for a while after their work), a few untimed calls (caches and threads of this runner wake
+    up), then timed calls: a steady stream, as on a robot. Calls are timed from host to host: what a
+    caller waits for.
 
     Args:
         runners: Name to callable; each must return only when its result is ready.
         batch: Input handed to every runner.
-        warmup: Untimed rounds first (memory arenas, lazy kernels, clocks).
-        repeats: Timed rounds.
-        settle_s: Rest before each runner's turn, in seconds.
+        warmup: Untimed calls of each runner first (memory arenas, lazy kernels, clocks).
+        repeats: Timed calls of each runner.
+        burst: Timed calls in one turn.
+        lead_in: Untimed calls before them.
+        settle_s: Rest before each turn, in seconds.
         clock_ns: Monotonic clock in nanoseconds.
 
     Returns:
         Name to ``{"p50_ms", "p90_ms", "p99_ms", "mean_ms", "n"}``, in the order of ``runners``.
 
     Raises:
-        ReidEdgeError: No runners, or a round count out of range.
+        ReidEdgeError: No runners, or a count out of range.
     """
-    if not runners or warmup < 0 or repeats < 1:
+    if not runners or warmup < 0 or repeats < 1 or burst < 1 or lead_in < 0:
         raise ReidEdgeError(
-            "Comparing latency needs at least one runner, warmup >= 0 and repeats >= 1, got "
-            f"{len(runners)} runners, warmup {warmup}, repeats {repeats}."
+            "Comparing latency needs at least one runner, warmup and lead_in >= 0, repeats and burst "
+            f">= 1, got {len(runners)} runners, {warmup}, {lead_in}, {repeats} and {burst}."
         )
     names = list(runners)
     for _ in range(warmup):
         for name in names:
             runners[name](batch)
-    elapsed_ns = {name: np.empty(repeats) for name in names}
-    for turn in range(repeats):
+    elapsed_ns: dict[str, list[int]] = {name: [] for name in names}
+    for turn, start in enumerate(range(0, repeats, burst)):
         shift = turn % len(names)
         for name in names[shift:] + names[:shift]:
             run = runners[name]
             time.sleep(settle_s)
-            run(batch)
-            started_ns = clock_ns()
-            run(batch)
-            elapsed_ns[name][turn] = clock_ns() - started_ns
-    return {name: _summary(elapsed_ns[name] / 1e6) for name in names}
+            for _ in range(lead_in):
+                run(batch)
+            for _ in range(min(burst, repeats - start)):
+                started_ns = clock_ns()
+                run(batch)
+                elapsed_ns[name].append(clock_ns() - started_ns)
+    return {name: _summary(np.array(elapsed_ns[name]) / 1e6) for name in names}
 
 
 def _summary(times_ms: np.ndarray) -> dict[str, float]:

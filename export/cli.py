@@ -150,7 +150,7 @@ def main(argv: list[str] | None = None) -> int:
         level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr
     )
     try:
-        result, destination, files = _export(arguments)
+        print(_export(arguments, as_json))
     except ReidEdgeError as error:
         print("reid-export: %s" % error, file=sys.stderr)
         return error.exit_code
@@ -160,28 +160,24 @@ def main(argv: list[str] | None = None) -> int:
     except MemoryError:
         print("reid-export: out of memory; use fewer --calib-count crops.", file=sys.stderr)
         return 2
-    from export.report import summary
-    from export.write import report_of
-
-    report = report_of(result)
-    if as_json:
-        report["bundle"], report["files"] = str(destination), files
-        print(json.dumps(report))
-    else:
-        print(summary(report, files, str(destination)))
     return 0
 
 
-def _export(arguments: dict[str, Any]):
+def _export(arguments: dict[str, Any], as_json: bool) -> str:
+    """Export, write, and return what to print."""
     # Imported here so that --help and usage errors need no torch.
     from export.options import ExportOptions
     from export.pipeline import export
+    from export.report import summary
     from export.write import write
     from runtime.bundle import Bundle
 
     result = export(ExportOptions(**arguments), _bar)
-    destination = write(result)
-    return result, destination, Bundle.open(destination).manifest.files
+    destination, report = write(result)
+    files = Bundle.open(destination).manifest.files
+    if as_json:
+        return json.dumps({**report, "bundle": str(destination), "files": files})
+    return summary(report, files, str(destination))
 
 
 def _bar(label: str, total: int) -> tqdm:

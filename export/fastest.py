@@ -40,7 +40,7 @@ def fastest_placement(
         }
         runners[name] = open_model(insert(graph, placement, scales, store_int8=True), threads).run
     measured = {
-        k: v["p50_ms"] for k, v in compare_latency(runners, image, warmup=3, repeats=25).items()
+        k: v["p50_ms"] for k, v in compare_latency(runners, image, warmup=3, repeats=30).items()
     }
     best = next(iter(measured))  # in order from most to fewest integer layers
     for name, latency_ms in measured.items():

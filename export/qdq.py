@@ -12,6 +12,7 @@ from export.placement.base import Placement, output_axis
 
 # Smallest scale ever written: TensorRT 8.5 on Xavier fails on a zero (NVIDIA/TensorRT#4527).
 MIN_SCALE = 1e-8
+MAX_BIAS_CODE = 2**30  # half of int32: the kernel adds the products to the bias
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,13 @@ def insert(
         placement: What to quantize.
         scales: One entry per tensor of the placement.
         weight_scale: node name -> per-channel scales; by default from the weights' maxima.
-        store_int8: Store weights as int8 behind a DequantizeLinear alone (a quarter of the size,
-            for ONNX Runtime); otherwise as float behind a Q/DQ pair, as TensorRT's tools write them.
+        store_int8: Store weights as int8 and biases as int32 behind a DequantizeLinear alone (a
+            quarter of the size, and what ONNX Runtime's integer kernels need); otherwise weights as
+            float behind a Q/DQ pair, as TensorRT's tools write them.
     """
     graph = graph.copy()
     by_name = {n.name: n for n in graph.nodes}
+    original = {n.name: n.input[0] for n in graph.nodes}
     for tensor, readers in placement.reads.items():
         s = scales[tensor]
         scale = graph.add_constant(tensor + "_scale", np.array(s.scale, np.float32))
@@ -87,36 +90,59 @@ def insert(
         )
     for name in placement.weights:
         node = by_name[name]
-        _quantize_weight(graph, node, (weight_scale or {}).get(name), store_int8)
+        steps = (weight_scale or {}).get(name)
+        if steps is None:
+            steps = weight_scales(graph.initializers[node.input[1]], output_axis(node))
+        steps = np.maximum(steps, MIN_SCALE).astype(np.float32)
+        bias = graph.constant(node.input[2]) if store_int8 and len(node.input) > 2 else None
+        if bias is not None:
+            activation = original[name]
+            # int32 must hold the bias of a channel that has hardly any weights left.
+            least = np.abs(bias) / (scales[activation].scale * MAX_BIAS_CODE)
+            steps = np.maximum(steps, least).astype(np.float32)
+            _store(graph, node, 2, bias, scales[activation].scale * steps, 0, np.int32)
+        _quantize_weight(graph, node, steps, store_int8)
     return graph.to_model()
 
 
-def _quantize_weight(graph: Graph, node, scale, store_int8: bool) -> None:
+def _quantize_weight(graph: Graph, node, scale: np.ndarray, store_int8: bool) -> None:
     name, axis = node.input[1], output_axis(node)
-    weight = graph.initializers[name]
-    scale = weight_scales(weight, axis) if scale is None else np.maximum(scale, MIN_SCALE)
-    stem = node.name + "_weight"
-    scale_name = graph.add_constant(stem + "_scale", scale.astype(np.float32))
-    zero_name = graph.add_constant(stem + "_zero_point", np.zeros(len(scale), np.int8))
     if store_int8:
-        shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
-        codes = np.clip(np.rint(weight / scale.reshape(shape)), -127, 127).astype(np.int8)
-        source = graph.add_constant(stem + "_int8", codes)
-    else:
-        source = graph.fresh(stem + "_quantized")
-        graph.add_node(
-            "QuantizeLinear",
-            [name, scale_name, zero_name],
-            [source],
-            stem + "_QuantizeLinear",
-            axis=axis,
-        )
-    restored = graph.fresh(stem + "_dequantized")
+        _store(graph, node, 1, graph.initializers[name], scale, axis, np.int8)
+        return
+    stem = node.name + "_weight"
+    scale_name = graph.add_constant(stem + "_scale", scale)
+    zero_name = graph.add_constant(stem + "_zero_point", np.zeros(len(scale), np.int8))
+    codes, restored = graph.fresh(stem + "_quantized"), graph.fresh(stem + "_dequantized")
+    graph.add_node(
+        "QuantizeLinear",
+        [name, scale_name, zero_name],
+        [codes],
+        stem + "_QuantizeLinear",
+        axis=axis,
+    )
     graph.add_node(
         "DequantizeLinear",
-        [source, scale_name, zero_name],
+        [codes, scale_name, zero_name],
         [restored],
         stem + "_DequantizeLinear",
         axis=axis,
     )
     node.input[1] = restored
+
+
+def _store(graph: Graph, node, position: int, value, scale, axis: int, dtype) -> None:
+    """Replace a constant input by its codes behind a DequantizeLinear."""
+    stem = node.name + ("_weight" if position == 1 else "_bias")
+    limit = 127 if dtype == np.int8 else np.iinfo(dtype).max
+    shape = [-1 if i == axis else 1 for i in range(value.ndim)]
+    steps = value.astype(np.float64) / scale.reshape(shape)
+    codes = np.clip(np.rint(steps), -limit, limit).astype(dtype)
+    inputs = [
+        graph.add_constant(stem + "_" + np.dtype(dtype).name, codes),
+        graph.add_constant(stem + "_scale", scale.astype(np.float32)),
+        graph.add_constant(stem + "_zero_point", np.zeros(len(scale), dtype)),
+    ]
+    restored = graph.fresh(stem + "_dequantized")
+    graph.add_node("DequantizeLinear", inputs, [restored], stem + "_DequantizeLinear", axis=axis)
+    node.input[position] = restored

@@ -15,7 +15,7 @@ from export.graph import Graph
 from export.improve import correct_biases, distill
 from export.parity import compare
 from export.placement import cpu, xavier
-from export.placement.base import Placement, multiply_adds_per_node
+from export.placement.base import Placement
 from export.qdq import Scale, asymmetric, insert, symmetric
 from runtime.backends.onnxruntime import OnnxRuntimeBackend
 from runtime.errors import ReidEdgeError
@@ -24,8 +24,6 @@ POLICIES: dict[str, Callable[..., Placement]] = {"xavier": xavier.place, "cpu": 
 # entropy-mlperf is left out: on flat histograms its smallest cut always looks perfect.
 AUTO_METHODS = ("minmax", "percentile", "entropy", "mse")
 BIAS_CROPS = 32
-# Above this many multiply-adds per crop a fine-tune on a workstation's CPU takes too long.
-DISTILL_MAX_MACS = 300e6
 
 
 @dataclass
@@ -83,8 +81,8 @@ class Quantizer:
         Args:
             method: A calibration method, or "auto": the one with the best mean cosine on the
                 held-out crops.
-            improve: "none", "bias", "distill", or "auto": each step is kept only if the held-out
-                crops get closer; distillation is tried on small networks only.
+            improve: "none", "bias", "distill" (after the biases), or "auto": biases, kept only if the
+                held-out crops get closer.
         """
         placement = self.place()
         if not placement.weights:
@@ -99,7 +97,7 @@ class Quantizer:
                 best = candidate
         assert best is not None
         best.record["methods_tried"] = tried
-        for step, wanted in (("bias", improve != "none"), ("distill", self._distils(improve))):
+        for step, wanted in (("bias", improve != "none"), ("distill", improve == "distill")):
             if not wanted:
                 continue
             candidate = self._improved(best, step)
@@ -127,12 +125,6 @@ class Quantizer:
         return self._built(like.tuned, placement, scales, weight_scale, dict(like.record))
 
     # -- parts -----------------------------------------------------------------------------------
-
-    def _distils(self, improve: str) -> bool:
-        return improve == "distill" or (
-            improve == "auto"
-            and sum(multiply_adds_per_node(self.graph).values()) <= DISTILL_MAX_MACS
-        )
 
     def _scale(self, tensor: str, method: str) -> Scale:
         found = self.table.tensors[tensor].losses[method]

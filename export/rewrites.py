@@ -34,8 +34,9 @@ def fold_batchnorm(graph: Graph) -> int:
             and graph.only_consumer(x) is node
             and _scale_rows(graph, source, gain, offset)
         ):
+            # Under the BatchNorm's name, because the tensor now holds what that one held.
             graph.remove(node)
-            graph.redirect(node.output[0], x)
+            source.output[0] = node.output[0]
         else:
             shape = (1, -1) + (1,) * (len(shapes[x]) - 2)
             scaled = graph.fresh(x + "_scaled")

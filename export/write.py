@@ -26,8 +26,8 @@ TENSORRT_VERSION = "8502"  # JetPack 5.1's; reid-build rewrites the line for the
 _TOOLS = ("reid-edge", "torch", "onnx", "onnxsim", "onnxruntime", "numpy", "opencv-python-headless")
 
 
-def write(result: Export) -> Path:
-    """Write the bundle and return its directory.
+def write(result: Export) -> tuple[Path, dict[str, Any]]:
+    """Write the bundle; return its directory and the report in it.
 
     Raises:
         ReidEdgeError: It cannot be written; nothing is left behind.
@@ -47,7 +47,7 @@ def write(result: Export) -> Path:
         report = report_of(result)
         writer.file("report.json", "report").write_text(json.dumps(report, indent=2) + "\n")
         writer.file("report.html", "report.html").write_text(html_report(report), encoding="utf-8")
-        return writer.finish(manifest_of(result, writer.entries()))
+        return writer.finish(manifest_of(result, writer.entries())), report
 
 
 def golden(result: Export) -> dict[str, np.ndarray]:

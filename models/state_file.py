@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import pickle
 import re
@@ -110,6 +111,8 @@ def _load(path: Path, allow_pickle: bool) -> Any:
         with torch.serialization.safe_globals(SAFE_GLOBALS):
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
+        if error.errno == errno.EINVAL:  # the archive reader sought before a truncated file's start
+            raise _not_a_checkpoint(path) from None
         raise ReidEdgeError(f"Cannot read checkpoint {path}: {error.strerror or error}.") from None
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))

@@ -136,6 +136,7 @@ class BundleWriter:
                 )
             )
         except OSError as error:
+            self._remove_new_parents()
             raise ReidEdgeError(
                 "Cannot write to %s: %s." % (self.destination.parent, error.strerror or error)
             ) from None
@@ -144,15 +145,18 @@ class BundleWriter:
     def __exit__(self, kind, error, trace):
         if not self._finished:
             shutil.rmtree(str(self.directory), ignore_errors=True)
-            with contextlib.suppress(OSError):  # somebody else may use them by now
-                for parent in self._new_parents:
-                    parent.rmdir()
+            self._remove_new_parents()
         if isinstance(error, OSError):
             raise ReidEdgeError(
                 "Cannot write the bundle %s: %s; nothing was left behind."
                 % (self.destination, error.strerror or error)
             ) from error
         return False
+
+    def _remove_new_parents(self) -> None:
+        with contextlib.suppress(OSError):  # somebody else may use them by now
+            for parent in self._new_parents:
+                parent.rmdir()
 
     def file(self, name: str, role: str) -> Path:
         """Path to write the file for ``role`` to."""

@@ -9,6 +9,10 @@ import onnxruntime
 from runtime.backends.base import Backend
 from runtime.errors import ReidEdgeError
 
+# Rounds weights (one scale for all channels) and biases of any convolution between two integer
+# tensors, also of those that were left in float on purpose. Bundles for the CPU bring both rounded.
+_UNASKED = ["WeightBiasQuantization"]
+
 
 def make_session(
     model: Union[str, Path, bytes], threads: Optional[int] = None, optimize: bool = True
@@ -31,7 +35,9 @@ def make_session(
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     source = model if isinstance(model, bytes) else str(model)
     try:
-        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            source, options, providers=["CPUExecutionProvider"], disabled_optimizers=_UNASKED
+        )
     except Exception as error:  # onnxruntime raises a different class for every kind of failure
         name = "the model" if isinstance(model, bytes) else str(model)
         reason = str(error).strip().splitlines()[0]

@@ -35,11 +35,12 @@ BATCH = np.zeros((1, 3, 8, 8), np.float32)
 def test_summary_of_known_costs():
     bench = Bench()
     measured = [float(i) for i in range(1, 102)]
-    # Slow warm-up rounds, then a slow untimed call before each timed one.
-    costs = iter([100.0] * 3 + [cost for ms in measured for cost in (500.0, ms)])
+    # Slow warm-up, then a slow untimed call in front of each pair of timed ones.
+    pairs = [measured[i : i + 2] for i in range(0, 101, 2)]
+    costs = iter([100.0] * 3 + [cost for pair in pairs for cost in (500.0, *pair)])
     report = compare_latency(
         {"only": bench.runner("only", lambda _: next(costs))},
-        BATCH, warmup=3, repeats=101, settle_s=0.0, clock_ns=bench.clock_ns,
+        BATCH, warmup=3, repeats=101, burst=2, lead_in=1, settle_s=0.0, clock_ns=bench.clock_ns,
     )  # fmt: skip
     assert report == {
         "only": pytest.approx(
@@ -51,7 +52,16 @@ def test_summary_of_known_costs():
 def test_rounds_are_interleaved_and_start_with_each_runner_in_turn():
     bench = Bench()
     runners = {name: bench.runner(name, 1.0) for name in "abc"}
-    compare_latency(runners, BATCH, warmup=1, repeats=3, settle_s=0.0, clock_ns=bench.clock_ns)
+    compare_latency(
+        runners,
+        BATCH,
+        warmup=1,
+        repeats=3,
+        burst=1,
+        lead_in=1,
+        settle_s=0.0,
+        clock_ns=bench.clock_ns,
+    )
     assert "".join(bench.calls) == "abc" + "aabbcc" + "bbccaa" + "ccaabb"
 
 
@@ -77,8 +87,8 @@ def test_real_clock_orders_a_cheap_and_a_dear_runner():
 
 def test_the_batch_reaches_the_runner():
     seen = []
-    compare_latency({"a": seen.append}, BATCH, warmup=1, repeats=2)
-    assert len(seen) == 1 + 2 * 2
+    compare_latency({"a": seen.append}, BATCH, warmup=1, repeats=2, burst=2, lead_in=3)
+    assert len(seen) == 1 + 3 + 2
     assert all(batch is BATCH for batch in seen)
 
 

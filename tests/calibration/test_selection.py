@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from calibration.layouts import Crop, training_crops
-from calibration.selection import SELECTIONS, select_crops
+from calibration.selection import POOL_FACTOR, SELECTIONS, select_crops
 from runtime.errors import ReidEdgeError
 
 
@@ -80,7 +80,7 @@ def test_coverage_keeps_even_shares_of_persons(folder):
 
 def test_only_as_many_files_are_opened_as_needed(folder):
     assert select(folder, 5, "random").examined == 5
-    assert select(folder, 5, "coverage").examined == 20
+    assert select(folder, 5, "coverage").examined == 5 * POOL_FACTOR
 
 
 def test_duplicates_are_passed_over_and_counted(folder):

@@ -74,10 +74,7 @@ def test_corrupt_checkpoint(refuse, tmp_path, content):
 @pytest.mark.parametrize(
     "share",
     [
-        pytest.param(
-            0.01,  # shorter than what a zip reader looks through for the directory
-            marks=pytest.mark.xfail(strict=True, reason="says only: Invalid argument"),
-        ),
+        0.01,  # shorter than what a zip reader looks through for the directory
         0.5,
         0.999,
     ],

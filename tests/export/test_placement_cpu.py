@@ -146,10 +146,6 @@ def test_attention_embedding_and_vectors_stay_in_float(graph):
     assert not any(placement.covers(embedding, i) for i in range(len(embedding.input)))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="ONNX Runtime quantizes weights and biases between integer tensors by itself",
-)
 def test_layers_kept_in_float_run_in_float(graph, pixels, executed):
     everything = cpu.place(graph)
     kept = frozenset(everything.weights[1:-1:2])
