@@ -189,8 +189,8 @@ def summary(report: dict[str, Any], files: dict[str, dict[str, Any]], destinatio
     for name, a in accuracy.items():
         if "mAP_drop" in a:
             lines.append(
-                "%s loses %.2f mAP points against fp32 (95 %% interval %.2f to %.2f)."
-                % (name, a["mAP_drop"], *a["mAP_drop_interval"])
+                "%s: mAP %+.2f points against fp32 (95 %% interval %+.2f to %+.2f)."
+                % (name, -a["mAP_drop"], *(-x for x in reversed(a["mAP_drop_interval"])))
             )
     lines.append("")
     lines += ["note: " + text for text in [*report["network"]["notes"], *report["warnings"]]]

@@ -165,7 +165,7 @@ def test_int8_for_xavier_with_accuracy(exporting):
     for line, precision in zip(lines[2:4], ("fp32", "int8")):
         assert line.startswith("model.%s.onnx" % precision)
         assert "%.2f" % accuracy[precision]["mAP"] in line
-    assert lines[4].startswith("int8 loses %.2f mAP points" % drop)
+    assert lines[4].startswith("int8: mAP %+.2f points against fp32" % -drop)
     assert lines[-1] == "Next: copy it to the board and run there  reid-build bundle"
 
 

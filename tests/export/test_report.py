@@ -177,7 +177,7 @@ def test_summary_is_a_table_with_one_row_per_model():
     assert set("".join(cells[1])) == {"-"}
     assert cells[2] == ["model.fp32.onnx", "2.8 MB", "fp32", "0.99530", "86.15", "95.27", "4.25"]
     assert cells[3] == ["model.int8.onnx", "0.9 MB", "int8", "0.99530", "86.05", "95.27", "4.25"]
-    assert lines[4] == ("int8 loses 0.10 mAP points against fp32 (95 % interval 0.02 to 0.18).")
+    assert lines[4] == ("int8: mAP -0.10 points against fp32 (95 % interval -0.18 to -0.02).")
     assert "note: The last stride is assumed." in lines
     assert lines[-2] == "Bundle: /data/out/osnet"
     assert lines[-1] == "Next: copy it to the board and run there  reid-build osnet"
@@ -186,6 +186,6 @@ def test_summary_is_a_table_with_one_row_per_model():
 def test_summary_without_accuracy_and_for_the_laptop():
     lines = summary(changed(accuracy=None, target="cpu"), FILES, "out").splitlines()
     assert re.split(r"  +", lines[2])[4:6] == ["-", "-"]
-    assert not any("loses" in line for line in lines)
+    assert not any("points against fp32" in line for line in lines)
     assert lines[-1].startswith("Next: from runtime.bundle import Bundle")
     assert 'Bundle.open("out")' in lines[-1]
