@@ -87,7 +87,7 @@ class Quantizer:
         placement = self.place()
         if not placement.weights:
             raise ReidEdgeError(
-                "No layer of this network can run in INT8; export it with --precision fp16."
+                "No layer of this network can run in INT8; export it with --precision fp32 or fp16."
             )
         best, tried = None, {}
         for name in AUTO_METHODS if method == "auto" else (method,):

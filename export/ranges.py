@@ -48,12 +48,12 @@ def refuse_dead(graph: Graph, table: CalibrationTable) -> None:
     if empty:
         raise ReidEdgeError(
             "All weights of %s are zero, so INT8 has no scale for it; check the checkpoint, or export "
-            "with --precision fp16." % empty[0]
+            "with --precision fp32 or fp16." % empty[0]
         )
     if table.dead:
         raise ReidEdgeError(
             "Tensor %s (and %d more) was zero on every calibration crop, so INT8 has no scale for it; "
-            "check the checkpoint and --calib, or export with --precision fp16."
+            "check the checkpoint and --calib, or export with --precision fp32 or fp16."
             % (table.dead[0], len(table.dead) - 1)
         )
 
