@@ -193,6 +193,7 @@ def summary(report: dict[str, Any], files: dict[str, dict[str, Any]], destinatio
                 % (name, -a["mAP_drop"], *(-x for x in reversed(a["mAP_drop_interval"])))
             )
     lines.append("")
+    lines += _dropped(report["dropped_keys"])
     lines += ["note: " + text for text in [*report["network"]["notes"], *report["warnings"]]]
     lines.append("Bundle: %s" % destination)
     if report["target"] == "xavier":
@@ -206,3 +207,19 @@ def summary(report: dict[str, Any], files: dict[str, dict[str, Any]], destinatio
             % destination
         )
     return "\n".join(lines)
+
+
+def _dropped(pairs: list[list[str]]) -> list[str]:
+    """One line per reason for which checkpoint entries were left out."""
+    keys: dict[str, list[str]] = {}
+    for key, reason in pairs:
+        keys.setdefault(reason, []).append(key)
+    return [
+        "left out of the checkpoint: %s%s (%s)"
+        % (
+            ", ".join(names[:3]),
+            " and %d more" % (len(names) - 3) if len(names) > 3 else "",
+            reason,
+        )
+        for reason, names in keys.items()
+    ]

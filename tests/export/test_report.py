@@ -189,3 +189,10 @@ def test_summary_without_accuracy_and_for_the_laptop():
     assert not any("points against fp32" in line for line in lines)
     assert lines[-1].startswith("Next: from runtime.bundle import Bundle")
     assert 'Bundle.open("out")' in lines[-1]
+
+
+def test_summary_lists_what_was_left_out_of_the_checkpoint_by_reason():
+    pairs = [["k%d" % i, "training only"] for i in range(5)] + [["epoch", "not a tensor"]]
+    lines = summary(changed(dropped_keys=pairs), FILES, "out").splitlines()
+    assert "left out of the checkpoint: k0, k1, k2 and 2 more (training only)" in lines
+    assert "left out of the checkpoint: epoch (not a tensor)" in lines
