@@ -9,9 +9,9 @@ _WORST_LAYERS = 15
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}
-h1{font-size:1.5rem} h2{font-size:1.1rem;margin-top:2rem}
+h1,p{overflow-wrap:anywhere} h1{font-size:1.5rem} h2{font-size:1.1rem;margin-top:2rem}
 table{border-collapse:collapse;width:100%} th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #d5dae0}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums} .bar{background:#3b7dd8;height:.7rem;display:inline-block}
+td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums} .bar{background:#3b7dd8;height:.7rem;display:inline-block}
 .warn{background:#fff4d6;border-left:4px solid #d99a00;padding:.5rem .8rem;margin:.4rem 0}
 .wide{overflow-x:auto} code{word-break:break-all}
 """
@@ -39,6 +39,8 @@ def html_report(report: dict[str, Any]) -> str:
     parts.append(_latency(report))
     if report["calibration"]:
         parts.append(_calibration(report))
+    if report.get("search"):
+        parts.append(_search(report["search"]))
     if report["dropped_keys"]:
         parts.append("<h2>Checkpoint entries left out</h2>")
         parts.append(_table(["entry", "reason"], report["dropped_keys"]))
@@ -118,6 +120,18 @@ def _latency(report: dict[str, Any]) -> str:
     )
 
 
+def _search(search: dict[str, Any]) -> str:
+    rows = [[str(count), "%.2f" % drop] for count, drop in search["trials"]]
+    return (
+        "<h2>Search for layers to leave in float</h2><p>Left in float: %s. Allowed drop %.2f.</p>%s"
+        % (
+            escape(", ".join(search["kept_float"]) or "none were needed"),
+            search["max_map_drop"],
+            _table(["layers in float", "mAP drop"], rows, numbers=True),
+        )
+    )
+
+
 def _calibration(report: dict[str, Any]) -> str:
     calibration, layers = report["calibration"], report["layers"]
     crops = calibration["crops"]
@@ -192,6 +206,9 @@ def summary(report: dict[str, Any], files: dict[str, dict[str, Any]], destinatio
                 "%s: mAP %+.2f points against fp32 (95 %% interval %+.2f to %+.2f)."
                 % (name, -a["mAP_drop"], *(-x for x in reversed(a["mAP_drop_interval"])))
             )
+    if report.get("search"):
+        kept = report["search"]["kept_float"]
+        lines.append("layers left in float: %s" % (", ".join(kept) or "none were needed"))
     lines.append("")
     lines += _dropped(report["dropped_keys"])
     lines += ["note: " + text for text in [*report["network"]["notes"], *report["warnings"]]]

@@ -196,3 +196,13 @@ def test_summary_lists_what_was_left_out_of_the_checkpoint_by_reason():
     lines = summary(changed(dropped_keys=pairs), FILES, "out").splitlines()
     assert "left out of the checkpoint: k0, k1, k2 and 2 more (training only)" in lines
     assert "left out of the checkpoint: epoch (not a tensor)" in lines
+
+
+def test_the_layers_left_in_float_are_listed():
+    search = {"max_map_drop": 0.1, "kept_float": ["conv<1>", "b"], "trials": [[0, 0.18], [2, 0.05]]}
+    report = changed(search=search)
+    assert "layers left in float: conv<1>, b" in summary(report, FILES, "out").splitlines()
+    page = html_report(report)
+    assert "conv&lt;1&gt;, b" in page and "0.18" in page
+    none = changed(search={**search, "kept_float": []})
+    assert "layers left in float: none were needed" in summary(none, FILES, "out").splitlines()
