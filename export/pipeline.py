@@ -126,6 +126,10 @@ def export(options: ExportOptions, progress: Progress) -> Export:
     if judge is not None and result.accuracy is None:
         result.accuracy = judge.measure({k: m for k, m in result.models.items() if k != "fp32"})
     result.latency = cpu_latency(result.models, result.crops.held_out[:1], options.threads)
+    if options.weights is not None and options.calib is None:
+        result.warnings.append(
+            "parity was checked on drawn crops; pass --calib DIR to check it on real ones."
+        )
     _warn_if_slow(result)
     return result
 

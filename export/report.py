@@ -99,7 +99,7 @@ def _parity(parity: dict[str, Any]) -> str:
         for stage, p in parity.items()
     ]
     head = ["stage", "crops", "relative L2 max", "cosine min", "p1", "mean", "top-10 overlap %"]
-    return "<h2>Parity on real crops</h2>%s" % _table(head, rows, numbers=True)
+    return "<h2>Parity with the original network</h2>%s" % _table(head, rows, numbers=True)
 
 
 def _latency(report: dict[str, Any]) -> str:
