@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-ROOMS = ("runtime", "models", "calibration", "benchmarks", "export")
+ROOMS = ("runtime", "models", "calibration", "benchmarks", "export", "training")
 
 # The workstation. The lower bounds are the oldest APIs the code calls; what was tested is in
 # constraints.txt.
@@ -19,6 +19,11 @@ HOST = [
     # behaviour in imgproc, and pixels must be the same on the workstation and on the robot.
     "opencv-python-headless>=4.5,<5",
     "tqdm",
+    "pydantic>=2.5",  # recipes: validation with errors that name the field
+    "PyYAML>=6",
+    "matplotlib>=3.6",  # training curves
+    "h5py>=3",  # CUHK03 comes as MATLAB files, raw (HDF5) and with its protocol (scipy)
+    "scipy>=1.9",
 ]
 
 # Nothing on purpose. JetPack ships its own numpy, OpenCV (built with GStreamer and CUDA) and
@@ -26,7 +31,7 @@ HOST = [
 # front of them. For the same reason the base installation requires nothing.
 DEVICE = []
 
-TEST = ["pytest>=7", "hypothesis>=6", "psutil", "ruff", "mypy"]
+TEST = ["pytest>=7", "hypothesis>=6", "psutil", "ruff", "mypy", "types-PyYAML"]
 
 setup(
     name="reid-edge",
@@ -39,6 +44,7 @@ setup(
     packages=find_packages(include=[p for room in ROOMS for p in (room, room + ".*")]),
     package_data={
         "": ["*.json", "py.typed"],
+        "training": ["recipes/*.yaml"],
         "models.zoo": ["*.pth", "*.md"],
     },
     install_requires=[],
@@ -46,6 +52,7 @@ setup(
     entry_points={
         "console_scripts": [
             "reid-export = export.cli:main",
+            "reid-train = training.cli:main",
             "reid-build = runtime.build:main",
         ]
     },

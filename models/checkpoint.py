@@ -11,11 +11,19 @@ from torch import nn
 
 from models.adapters import ADAPTERS, plan_checkpoint
 from models.adapters.adapter import Dropped, LoadOptions, State, fill
+from models.adapters.native import save_network
+from models.spec import NetworkSpec
 from models.state_file import file_sha256, read_state_dict
 from runtime.contract import EmbeddingContract, InputContract
 from runtime.errors import ReidEdgeError
 
-__all__ = ["LoadedNetwork", "load_network", "read_state_dict", "source_state_dict"]
+__all__ = [
+    "LoadedNetwork",
+    "load_network",
+    "read_state_dict",
+    "save_network",
+    "source_state_dict",
+]
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,7 @@ class LoadedNetwork:
         sha256: Hash of that file.
         trained: False for demonstration weights.
         notes: Sentences the user should read.
+        spec: The network's specification, where the checkpoint states it (family reid-edge).
     """
 
     network: nn.Module
@@ -46,6 +55,7 @@ class LoadedNetwork:
     sha256: str | None = None
     trained: bool = True
     notes: tuple[str, ...] = ()
+    spec: NetworkSpec | None = None
 
     def for_export(self) -> nn.Module:
         """A copy of the network with everything folded that the ONNX graph need not compute.
@@ -77,8 +87,9 @@ def load_network(
 ) -> LoadedNetwork:
     """Load a checkpoint of any supported codebase.
 
-    The family is recognised by keys and shapes. What neither shows has a documented default in
-    the family's adapter, reported in ``notes``, and an argument here.
+    reid-edge's own files state what they are; any other family is recognised by keys and shapes.
+    What neither shows has a documented default in the family's adapter, reported in ``notes``, and
+    an argument here.
 
     Args:
         path: Checkpoint file.
@@ -100,7 +111,7 @@ def load_network(
     options = LoadOptions(
         height, width, feature, last_stride, stem_relu, rga_form, pool, gem_p, folder=path.parent
     )
-    family, plan = plan_checkpoint(state, options, arch)
+    family, plan = plan_checkpoint(state, options, arch, info["header"])
     fill(plan.network, plan.state, plan.arch)
     network = plan.network.float().eval().requires_grad_(False)
     return LoadedNetwork(
@@ -113,6 +124,7 @@ def load_network(
         source=path.name,
         sha256=file_sha256(path),
         notes=plan.notes,
+        spec=plan.spec,
     )
 
 
@@ -128,7 +140,10 @@ def source_state_dict(network: nn.Module, family: str) -> State:
     """
     writers = {a.family: a.to_source for a in ADAPTERS if a.to_source is not None}
     if family not in writers:
-        raise ReidEdgeError(f"Checkpoints are written for {', '.join(writers)}, not for {family}.")
+        raise ReidEdgeError(
+            f"Checkpoints are written for {', '.join(writers)}, not for {family}; save_network "
+            "writes reid-edge's own."
+        )
     return writers[family](dict(network.state_dict()))
 
 

@@ -64,10 +64,35 @@ class ReidNetwork(nn.Module):
         self.dim = int(dim) if after_neck and dim is not None else channels
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.normalize is not None:
-            x = self.normalize(x)
-        x = self.pool(self.backbone(x))
+        x = self._pooled(x)
         if self.feature == "after_neck":
             assert self.neck is not None
             x = self.neck(x)
         return x
+
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the losses of training read, from one pass; ``feature`` does not matter.
+
+        Args:
+            x: (N, 3, H, W), as for ``forward``.
+
+        Returns:
+            ``before``, (N, C or D), for metric losses: the pooled vector, or behind a neck's Linear
+            where it begins with one; and ``after``, the vector behind the whole neck, for the
+            classifier. They are the same tensor where nothing follows.
+        """
+        before = self._pooled(x)
+        if self.neck is None:
+            return before, before
+        if isinstance(self.neck, nn.Linear):
+            before = self.neck(before)
+            return before, before
+        if isinstance(self.neck, nn.Sequential) and isinstance(self.neck[0], nn.Linear):
+            before = self.neck[0](before)
+            return before, self.neck[1:](before)
+        return before, self.neck(before)
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        if self.normalize is not None:
+            x = self.normalize(x)
+        return self.pool(self.backbone(x))

@@ -15,6 +15,14 @@ from torch import Tensor, nn
 SCALES = 4  # streams per block; stream t has a receptive field of (2t + 1) x (2t + 1)
 GATE_REDUCTION = 16
 
+# Published widths by name: channels of the stem and of the three stages.
+WIDTHS = {
+    "x0_25": (16, 64, 96, 128),
+    "x0_5": (32, 128, 192, 256),
+    "x0_75": (48, 192, 288, 384),
+    "x1_0": (64, 256, 384, 512),
+}
+
 
 @dataclass(frozen=True)
 class OSNetConfig:
@@ -183,6 +191,15 @@ class OSNet(nn.Module):
             setattr(self, f"conv{index + 2}", nn.Sequential(*blocks))
         self.conv5 = ConvNorm(inputs, inputs)
         self.out_channels = inputs
+
+    @staticmethod
+    def map_size(height: int, width: int) -> tuple[int, int]:
+        """(height, width) of the feature map for an input of this size in pixels."""
+
+        def shrink(size: int) -> int:
+            return (size + 3) // 4 // 4  # stem and max pool round up, average pools down
+
+        return shrink(height), shrink(width)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv2(self.maxpool(self.conv1(x)))

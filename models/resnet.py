@@ -1,6 +1,7 @@
 """ResNet backbones as person re-identification codebases build them.
 
-He et al., "Deep Residual Learning", CVPR 2016; IBN-a: Pan et al., "Two at Once", ECCV 2018;
+He et al., "Deep Residual Learning", CVPR 2016; ResNeXt: Xie et al., "Aggregated Residual
+Transformations", CVPR 2017; IBN-a: Pan et al., "Two at Once", ECCV 2018;
 non-local blocks: Wang et al., CVPR 2018, in the one-channel form of fast-reid.
 """
 
@@ -32,6 +33,8 @@ class ResNetConfig:
         block: ``"basic"`` or ``"bottleneck"``.
         layers: Blocks per stage.
         width: Channels of the stem; stages have 1, 2, 4, 8 times as many (times the expansion).
+        groups: Groups of the bottlenecks' 3x3 convolution; more than 1 makes a ResNeXt.
+        group_width: Channels of one group in stage 1 of a ``width`` of 64; the ``4d`` of 32x4d.
         last_stride: Stride of stage 4; re-identification mostly keeps its resolution with 1.
         ibn: IBN-a in stages 1 to 3: half the channels of ``bn1`` are normalised per instance.
         stem_relu: ReLU between the stem's BatchNorm and the max pool; missing in the ResNets of
@@ -44,6 +47,8 @@ class ResNetConfig:
     block: str = "bottleneck"
     layers: tuple[int, int, int, int] = (3, 4, 6, 3)
     width: int = 64
+    groups: int = 1
+    group_width: int = 64
     last_stride: int = 1
     ibn: bool = False
     stem_relu: bool = True
@@ -68,14 +73,19 @@ class ResNetConfig:
 
     def stage_sizes(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
         """(height, width) of the four stages' outputs for an input of this size in pixels."""
+        return stage_sizes(height, width, self.last_stride)
 
-        def halve(size: tuple[int, int]) -> tuple[int, int]:
-            return (size[0] + 1) // 2, (size[1] + 1) // 2
 
-        sizes = [halve(halve((height, width)))]
-        for stride in (2, 2, self.last_stride):
-            sizes.append(halve(sizes[-1]) if stride == 2 else sizes[-1])
-        return tuple(sizes)
+def stage_sizes(height: int, width: int, last_stride: int) -> tuple[tuple[int, int], ...]:
+    """(height, width) of a ResNet's four stages' outputs for an input of this size in pixels."""
+
+    def halve(size: tuple[int, int]) -> tuple[int, int]:
+        return (size[0] + 1) // 2, (size[1] + 1) // 2
+
+    sizes = [halve(halve((height, width)))]
+    for stride in (2, 2, last_stride):
+        sizes.append(halve(sizes[-1]) if stride == 2 else sizes[-1])
+    return tuple(sizes)
 
 
 class IBN(nn.Module):
@@ -98,21 +108,40 @@ class ResidualBlock(nn.Module):
     Args:
         kind: ``"basic"`` or ``"bottleneck"``.
         inputs: Input channels.
-        planes: Inner channels; the output has ``planes * EXPANSION[kind]``.
+        planes: Inner channels of an ungrouped block; the output has ``planes * EXPANSION[kind]``.
         stride: Stride of the block, 1 or 2.
         ibn: Use IBN-a as the first normalisation.
+        groups: Groups of a bottleneck's 3x3 convolution.
+        group_width: Channels of one group where ``planes`` is 64; others in proportion.
     """
 
-    def __init__(self, kind: str, inputs: int, planes: int, stride: int, ibn: bool):
+    def __init__(
+        self,
+        kind: str,
+        inputs: int,
+        planes: int,
+        stride: int,
+        ibn: bool,
+        groups: int = 1,
+        group_width: int = 64,
+    ):
         super().__init__()
         outputs = planes * EXPANSION[kind]
         if kind == "basic":
-            shapes = [(inputs, planes, 3, stride), (planes, planes, 3, 1)]
+            shapes = [(inputs, planes, 3, stride, 1), (planes, planes, 3, 1, 1)]
         else:
-            shapes = [(inputs, planes, 1, 1), (planes, planes, 3, stride), (planes, outputs, 1, 1)]
+            inner = planes * group_width // 64 * groups
+            shapes = [
+                (inputs, inner, 1, 1, 1),
+                (inner, inner, 3, stride, groups),
+                (inner, outputs, 1, 1, 1),
+            ]
         self.depth = len(shapes)
-        for i, (c_in, c_out, kernel, step) in enumerate(shapes, start=1):
-            setattr(self, f"conv{i}", nn.Conv2d(c_in, c_out, kernel, step, kernel // 2, bias=False))
+        for i, (c_in, c_out, kernel, step, parts) in enumerate(shapes, start=1):
+            convolution = nn.Conv2d(
+                c_in, c_out, kernel, step, kernel // 2, groups=parts, bias=False
+            )
+            setattr(self, f"conv{i}", convolution)
             setattr(self, f"bn{i}", IBN(c_out) if ibn and i == 1 else nn.BatchNorm2d(c_out))
         self.downsample = None
         if stride != 1 or inputs != outputs:
@@ -184,6 +213,8 @@ class ResNet(nn.Module):
                         planes,
                         stride if index == 0 else 1,
                         config.ibn and stage < 4,
+                        config.groups,
+                        config.group_width,
                     )
                 )
                 inputs = planes * EXPANSION[config.block]

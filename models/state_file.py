@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from runtime.errors import ReidEdgeError
 
+HEADER = "reid_edge"  # models/adapters/native.py
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "ema")
 PREFIXES = ("module.", "_orig_mod.")  # DataParallel, torch.compile
 
@@ -42,7 +43,8 @@ def read_state_dict(
     Returns:
         The flat state dict, and what else is known: ``wrapper`` (tuple of keys descended into),
         ``prefix`` (tuple of prefixes stripped), ``ignored`` (names of non-tensor entries between
-        the tensors).
+        the tensors), ``header`` (what reid-edge's own files state beside the tensors, unchecked;
+        ``None`` in other files).
 
     Raises:
         ReidEdgeError: Missing, empty, truncated or foreign file; pickled object without
@@ -50,6 +52,7 @@ def read_state_dict(
     """
     path = Path(path)
     content = _load(path, allow_pickle)
+    header = content.get(HEADER) if isinstance(content, dict) else None
     wrapper = []
     while True:
         if isinstance(content, nn.Module):  # only possible with allow_pickle
@@ -88,7 +91,12 @@ def read_state_dict(
         )
     _refuse_not_finite(path, state)
     ignored = tuple(str(k) for k, v in content.items() if not isinstance(v, Tensor))
-    return state, {"wrapper": tuple(wrapper), "prefix": tuple(sorted(prefixes)), "ignored": ignored}
+    return state, {
+        "wrapper": tuple(wrapper),
+        "prefix": tuple(sorted(prefixes)),
+        "ignored": ignored,
+        "header": header,
+    }
 
 
 def file_sha256(path: str | Path) -> str:

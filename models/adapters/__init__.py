@@ -2,12 +2,15 @@
 
 An adapter recognises its checkpoints by keys and shapes, builds the network, renames the tensors,
 gives a reason for each one it leaves out, and states the input and embedding contracts as data.
-Adding a codebase is one file here and one entry in ``ADAPTERS``.
+Adding a codebase is one file here and one entry in ``ADAPTERS``. reid-edge's own checkpoints
+(``native``) stand apart: a header states what they are, so they are never recognised by keys.
 """
 
 from __future__ import annotations
 
-from models.adapters import bag_of_tricks, fast_reid, layumi, microsoft_rga, tao, torchreid
+from typing import Any
+
+from models.adapters import bag_of_tricks, fast_reid, layumi, microsoft_rga, native, tao, torchreid
 from models.adapters.adapter import Adapter, LoadOptions, Plan, State
 from runtime.errors import ReidEdgeError
 
@@ -37,7 +40,11 @@ REFUSED = (
     ("local_6_conv_list.", "RRID", "part-relation networks are not supported"),
     ("classifier0.", "a PCB network", "part-based embeddings are not supported"),
     ("b1_head.", "MGN of fast-reid", "multi-branch embeddings are not supported"),
-    ("backbone.conv1.0.", "a ResNeSt of fast-reid", "split-attention networks are not supported"),
+    (
+        "backbone.conv1.0.",
+        "a ResNeSt of fast-reid",
+        "of ResNeSts only reid-edge's own checkpoints are supported",
+    ),
     (
         "backbone.patch_embed.",
         "a vision transformer of fast-reid",
@@ -47,8 +54,11 @@ REFUSED = (
 
 
 def supported_archs() -> dict[str, tuple[str, ...]]:
-    """Architecture names by family: the values of ``--arch``."""
-    return {adapter.family: adapter.archs for adapter in ADAPTERS}
+    """Architecture names by family: the values of ``--arch``.
+
+    reid-edge's own family has none to choose from: its files state their architecture.
+    """
+    return {**{adapter.family: adapter.archs for adapter in ADAPTERS}, native.FAMILY: ()}
 
 
 def recognise(state: State) -> Adapter | None:
@@ -57,7 +67,7 @@ def recognise(state: State) -> Adapter | None:
 
 
 def plan_checkpoint(
-    state: State, options: LoadOptions, arch: str | None = None
+    state: State, options: LoadOptions, arch: str | None = None, header: Any = None
 ) -> tuple[str, Plan]:
     """Choose the adapter and let it read the checkpoint.
 
@@ -65,13 +75,22 @@ def plan_checkpoint(
         state: Flat state dict without wrapper prefixes.
         options: The user's choices.
         arch: ``--arch``; restricts the choice to the family that has this architecture.
+        header: The header of reid-edge's own checkpoints, ``None`` for all others.
 
     Returns:
         The family and its plan.
 
     Raises:
-        ReidEdgeError: No adapter knows the keys, or they contradict ``arch``.
+        ReidEdgeError: No adapter knows the keys, or they contradict ``arch``; a broken header.
     """
+    if header is not None:
+        plan = native.plan(header, state, options)
+        if arch not in (None, plan.arch):
+            raise ReidEdgeError(
+                f"--arch {arch} does not fit: the checkpoint states that it is {plan.arch} "
+                f"({native.FAMILY}); leave --arch out or correct it."
+            )
+        return native.FAMILY, plan
     _refuse_known_others(state)
     if arch is None:
         adapter = recognise(state)

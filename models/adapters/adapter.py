@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from models.network import ReidNetwork
+from models.spec import NetworkSpec
 from runtime.contract import EmbeddingContract, InputContract
 from runtime.errors import ReidEdgeError
 
@@ -72,6 +73,7 @@ class Plan:
         input, embedding: The contract the weights were trained with.
         dropped: (checkpoint key, reason) for each entry not in ``state``.
         notes: Sentences the user should read (defaults taken, differences to the source's habits).
+        spec: The network's specification, where the checkpoint states it.
     """
 
     arch: str
@@ -81,6 +83,7 @@ class Plan:
     embedding: EmbeddingContract
     dropped: Dropped = ()
     notes: tuple[str, ...] = ()
+    spec: NetworkSpec | None = None
 
 
 @dataclass(frozen=True)

@@ -19,19 +19,14 @@ from models.adapters.adapter import (
 )
 from models.adapters.resnet_keys import has_resnet, resnet_config, resnet_name
 from models.network import ReidNetwork, fc_neck
-from models.osnet import OSNet, OSNetConfig
+from models.osnet import WIDTHS, OSNet, OSNetConfig
 from models.pooling import AvgPool
 from models.resnet import ResNet
 from runtime.errors import ReidEdgeError
 
 FAMILY = "torchreid"
 
-WIDTHS = {
-    (64, 256, 384, 512): "x1_0",
-    (48, 192, 288, 384): "x0_75",
-    (32, 128, 192, 256): "x0_5",
-    (16, 64, 96, 128): "x0_25",
-}
+NAMES = {channels: name for name, channels in WIDTHS.items()}
 PREFIXES = {"plain": "osnet", "ibn": "osnet_ibn", "ain": "osnet_ain"}
 
 OSNET_KEYS = KeyMap(
@@ -81,7 +76,7 @@ def _plan_osnet(state: State, options: LoadOptions) -> Plan:
     network = ReidNetwork(backbone, AvgPool(), neck, dim, feature)
     kept, dropped = OSNET_KEYS.apply(state)
     return Plan(
-        f"{PREFIXES[config.variant]}_{WIDTHS[config.channels]}",
+        f"{PREFIXES[config.variant]}_{NAMES[config.channels]}",
         network,
         kept,
         options.input(256, 128),
@@ -142,9 +137,9 @@ def _osnet_config(state: State) -> OSNetConfig:
         raise ReidEdgeError(
             f"The OSNet checkpoint lacks {error}; the file is incomplete."
         ) from None
-    if channels not in WIDTHS:
+    if channels not in NAMES:
         raise ReidEdgeError(
-            f"OSNet of widths {channels} is unknown; supported: {', '.join(WIDTHS.values())}."
+            f"OSNet of widths {channels} is unknown; supported: {', '.join(WIDTHS)}."
         )
     if "conv2.0.conv2.0.layers.0.conv1.weight" in state:
         variant = "ain"
@@ -157,7 +152,7 @@ def _osnet_config(state: State) -> OSNetConfig:
 
 ADAPTER = Adapter(
     family=FAMILY,
-    archs=tuple(f"{prefix}_{width}" for prefix in PREFIXES.values() for width in WIDTHS.values())
+    archs=tuple(f"{prefix}_{width}" for prefix in PREFIXES.values() for width in WIDTHS)
     + tuple(f"torchreid_resnet{depth}" for depth in (18, 34, 50, 101, 152))
     + ("torchreid_resnet50_fc512",),
     looks_like=looks_like,

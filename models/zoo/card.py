@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,13 @@ class ProvenanceCard:
         weights: File name of the checkpoint, beside the card.
         sha256: Its hash, hex.
         arch: Its architecture, as ``--arch`` names it.
-        training_data, recipe, limits: Sentences for the reader.
+        training_data: What it was trained on, and the terms that come with that data.
+        recipe: How, e.g. as a command.
+        seed: Of the training.
+        hours: Time spent training, on the machine that ``recipe`` names.
+        accuracy: What was measured: ``set`` (a sentence), and per precision ``mAP`` and ``rank1``
+            in percent.
+        intended_use, limits: What it is for, and what it cannot do.
         calibration_table: File name of the stored calibration table beside the card, or ``None``.
         options: Arguments of ``load_network`` that the weights do not show, e.g. ``last_stride``.
     """
@@ -33,9 +39,36 @@ class ProvenanceCard:
     arch: str
     training_data: str
     recipe: str
+    seed: int
+    hours: float
+    accuracy: dict[str, Any]
+    intended_use: str
     limits: str
     calibration_table: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write ``default.json``."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        part = folder / f".{FILE}.part"
+        part.write_text(text, encoding="utf-8")
+        part.replace(folder / FILE)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user of the network should read."""
+        measured = ", ".join(
+            f"{precision} mAP {figures['mAP']:.1f} Rank-1 {figures['rank1']:.1f}"
+            for precision, figures in self.accuracy.items()
+            if isinstance(figures, dict)
+        )
+        return (
+            f"trained on {self.training_data}",
+            f"recipe: {self.recipe} (seed {self.seed}, {self.hours:g} h)",
+            f"measured on {self.accuracy['set']}: {measured}",
+            f"intended use: {self.intended_use}",
+            f"limits: {self.limits}",
+        )
 
     @classmethod
     def read(cls, folder: Path) -> ProvenanceCard | None:

@@ -78,12 +78,7 @@ def _trained(folder: Path, card: ProvenanceCard) -> LoadedNetwork:
             f"says {card.sha256[:12]}...; reinstall reid-edge or pass --weights."
         )
     loaded = load_network(weights, arch=card.arch, **card.options)
-    provenance = (
-        f"trained on {card.training_data}",
-        f"recipe: {card.recipe}",
-        f"limits: {card.limits}",
-    )
-    return replace(loaded, notes=loaded.notes + provenance)
+    return replace(loaded, notes=card.notes)
 
 
 def untrained_network(seed: int = SEED) -> LoadedNetwork:

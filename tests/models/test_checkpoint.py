@@ -105,6 +105,7 @@ def test_unwraps_and_strips(tmp_path):
         "wrapper": ("model", "net"),
         "prefix": ("_orig_mod.", "module."),
         "ignored": ("note",),
+        "header": None,
     }
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from models.resnet import DEPTHS, IBN, NonLocal, ResNet, ResNetConfig
+from models.resnet import DEPTHS, IBN, NonLocal, ResidualBlock, ResNet, ResNetConfig
 
 
 @given(height=st.integers(16, 100), width=st.integers(16, 70), last_stride=st.sampled_from([1, 2]))
@@ -30,6 +30,33 @@ def test_parameter_counts_are_torchvision_s(depth, parameters):
     network = ResNet(ResNetConfig.of_depth(depth))
     assert sum(p.numel() for p in network.parameters()) == parameters
     assert network.config.depth == depth
+
+
+@pytest.mark.parametrize(
+    "depth, group_width, parameters", [(50, 4, 22_979_904), (101, 8, 86_742_336)]
+)
+def test_resnext_parameter_counts(depth, group_width, parameters):
+    """Published counts less the 1000-class layer (25,028,904 and 88,791,336)."""
+    with torch.device("meta"):
+        network = ResNet(ResNetConfig.of_depth(depth, groups=32, group_width=group_width))
+    assert sum(p.numel() for p in network.parameters()) == parameters
+    assert tuple(network.layer1[0].conv2.weight.shape) == (
+        32 * group_width,
+        group_width,
+        3,
+        3,
+    )
+
+
+def test_groups_do_not_see_each_other():
+    block = ResidualBlock("bottleneck", 64, 64, 1, False, groups=32, group_width=4).eval()
+    assert block.conv2.groups == 32 and block.conv1.out_channels == 128
+    dense = torch.zeros(128, 128, 3, 3)
+    for channel in range(128):
+        start = channel // 4 * 4
+        dense[channel, start : start + 4] = block.conv2.weight[channel]
+    x = torch.randn(2, 128, 6, 5)
+    assert torch.allclose(block.conv2(x), F.conv2d(x, dense, padding=1), atol=1e-5)
 
 
 def test_depths_are_consistent():

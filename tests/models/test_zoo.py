@@ -31,6 +31,10 @@ def zoo(tmp_path, untrained):
         "arch": "rga_sc_resnet18_w32",
         "training_data": "drawn people",
         "recipe": "none",
+        "seed": 5,
+        "hours": 0.5,
+        "accuracy": {"set": "nobody", "fp32": {"mAP": 61.25, "rank1": 80}},
+        "intended_use": "tests",
         "limits": "do not use",
         "calibration_table": None,
     }
@@ -71,6 +75,8 @@ def test_card_loads_weights(zoo, untrained):
     loaded = default_network(zoo())
     assert loaded.trained and loaded.source == "default.pth" and len(loaded.sha256) == 64
     assert "trained on drawn people" in loaded.notes and "limits: do not use" in loaded.notes
+    assert "recipe: none (seed 5, 0.5 h)" in loaded.notes
+    assert "measured on nobody: fp32 mAP 61.2 Rank-1 80.0" in loaded.notes
     assert torch.equal(
         loaded.network.backbone.conv1.weight, untrained.network.backbone.conv1.weight
     )

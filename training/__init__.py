@@ -1,0 +1,1 @@
+"""Training: losses, samplers, augmentation, schedules, the trainer and ``reid-train``."""

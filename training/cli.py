@@ -1,0 +1,158 @@
+"""``reid-train``: a recipe and a folder of people in, a network for ``reid-export`` out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from runtime.errors import ReidEdgeError
+
+_EPILOG = """examples:
+  reid-train --recipe bot --data market1501 --eval market1501 --out runs/bot
+      Bag of Tricks on ResNet-50, judged every few epochs
+  reid-train --recipe small --teacher osnet_x0_25.pth --data market1501 --out runs/small
+      the small default network, taught by a larger one
+  reid-train --recipe bot --init runs/bot/best.pth --data my_people/ --set schedule.epochs=20 \\
+      --out runs/mine
+      fit a trained network to your own people: one folder per person
+  torchrun --nproc_per_node 4 -m training.cli --recipe rga --data msmt17 --out runs/rga
+      four GPUs
+
+exit status: 0 done, 2 the input cannot be used, 130 interrupted (continue with --resume)
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="reid-train",
+        description="Train a person re-identification network by a recipe.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("--recipe", metavar="NAME", help="a shipped recipe (--recipes) or a .yaml file")
+    p.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_assignment,
+        metavar="FIELD=VALUE",
+        help="change a field of the recipe, e.g. schedule.epochs=20; repeatable",
+    )
+    p.add_argument("--recipes", action="store_true", help="list the shipped recipes and exit")
+    p.add_argument("--fields", action="store_true", help="explain every recipe field and exit")
+    data = p.add_argument_group("data")
+    data.add_argument("--data", type=Path, metavar="DIR", help="training set")
+    data.add_argument("--layout", help="its layout, where it is not recognised")
+    data.add_argument("--views", type=Path, metavar="CSV", help="view labels: lines path,view")
+    data.add_argument("--eval", type=Path, metavar="DIR", help="evaluation set: mAP and Rank-k")
+    data.add_argument(
+        "--skip-unreadable", action="store_true", help="leave out images that cannot be decoded"
+    )
+    start = p.add_argument_group("other networks")
+    start.add_argument("--init", type=Path, metavar="FILE", help="weights to start from")
+    start.add_argument("--teacher", type=Path, metavar="FILE", help="network to learn from")
+    run = p.add_argument_group("run")
+    run.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of the run; default: runs/NAME"
+    )
+    run.add_argument("--resume", action="store_true", help="continue an interrupted run in --out")
+    run.add_argument("--device", help="cpu, cuda, cuda:1; default: cuda where there is one")
+    run.add_argument("--threads", type=int, metavar="N", help="CPU threads; default: all cores")
+    run.add_argument("--json", action="store_true", help="print the run's record as JSON")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    p = parser()
+    arguments = p.parse_args(argv)
+    try:
+        if arguments.recipes or arguments.fields:
+            print(_recipes() if arguments.recipes else _fields())
+            return 0
+        for name in ("recipe", "data"):
+            if getattr(arguments, name) is None:
+                p.error(f"--{name} is required")
+        print(_train(arguments))
+    except ReidEdgeError as error:
+        print(f"reid-train: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("reid-train: interrupted; continue with --resume.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _train(arguments: argparse.Namespace) -> str:
+    # Imported here so that --help and usage errors need no torch.
+    from training.recipe import read_recipe
+    from training.run import TrainOptions, train
+    from training.trainer import Interrupted
+
+    recipe = read_recipe(arguments.recipe, dict(arguments.set))
+    options = TrainOptions(
+        recipe=recipe,
+        data=arguments.data,
+        out=arguments.out or Path("runs") / recipe.name,
+        evaluation=arguments.eval,
+        layout=arguments.layout,
+        views=arguments.views,
+        teacher=arguments.teacher,
+        init=arguments.init,
+        resume=arguments.resume,
+        skip_unreadable=arguments.skip_unreadable,
+        device=arguments.device,
+        threads=arguments.threads,
+    )
+    try:
+        record = train(options, _bar, lambda line: print(line, file=sys.stderr))
+    except Interrupted:
+        raise KeyboardInterrupt from None
+    if arguments.json:
+        return json.dumps({**record, "out": str(options.out)})
+    return _summary(record, options.out)
+
+
+def _summary(record: dict[str, Any], out: Path) -> str:
+    last = record["last"]
+    judged = f", mAP {last['mAP']:.2f}, Rank-1 {last['rank1']:.2f}" if "mAP" in last else ""
+    best = out / "best.pth"
+    weights = best if best.exists() else out / "last.pth"
+    return (
+        f"{record['arch']}: {record['epochs_done']} epochs in {record['hours']:.2f} h, loss "
+        f"{last['total_loss']:.3f}{judged}\n"
+        f"curves: {out / 'curves.png'}\n"
+        f"next:   reid-export --target xavier --weights {weights} --calib DIR"
+    )
+
+
+def _recipes() -> str:
+    from training.recipe import read_recipe, shipped
+
+    return "\n".join(f"{name}: {read_recipe(name).description}" for name in shipped())
+
+
+def _fields() -> str:
+    from training.recipe import fields
+
+    return "\n".join(f"{name} ({default})\n    {text}" for name, default, text in fields())
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not found or not name:
+        raise argparse.ArgumentTypeError(f"expected FIELD=VALUE, got {text!r}")
+    return name, value
+
+
+def _bar(label: str, total: int) -> tqdm:
+    """A progress bar on stderr with the time left, shown only on a terminal."""
+    return tqdm(total=total, desc=label, file=sys.stderr, disable=None, leave=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

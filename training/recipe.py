@@ -1,0 +1,306 @@
+"""The recipe: everything that decides how a network is trained, as a validated YAML file.
+
+Unknown fields are refused, so a typing error cannot silently train something else. What a field
+means is written at the field; ``reid-train --fields`` prints it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Optional
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import ValidationError as PydanticError
+
+from models.spec import NetworkSpec
+from runtime.errors import ReidEdgeError
+from training.augment import Pipeline
+
+FOLDER = Path(__file__).resolve().parent / "recipes"
+
+
+class Section(BaseModel):
+    """A part of a recipe: immutable, no unknown fields, no NaN."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    cache: Literal["memory", "none"] = Field(
+        "memory", description="keep decoded, resized crops in memory, or decode in every epoch"
+    )
+    workers: int = Field(
+        1, ge=0, description="processes that prepare batches; 0: none beside the trainer"
+    )
+
+
+class Sampler(Section):
+    kind: Literal["pk", "uniform"] = Field(
+        "pk", description="pk: P persons with K images each per batch; uniform: any images"
+    )
+    persons: PositiveInt = Field(16, description="P, persons per batch (pk)")
+    images: PositiveInt = Field(4, description="K, images of each person per batch (pk)")
+    batch: PositiveInt = Field(64, description="images per batch (uniform)")
+    rear_weight: PositiveFloat = Field(
+        1.0, description="how much more often images labelled as seen from behind are drawn (pk)"
+    )
+
+
+class Classification(Section):
+    weight: NonNegativeFloat = Field(1.0, description="factor of the loss; 0: off")
+    head: Literal["linear", "arcface", "cosface", "circle"] = Field(
+        "linear", description="classifier over the training identities"
+    )
+    smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
+    adaptive: bool = Field(False, description="smoothing grows with the network's confidence")
+    scale: Optional[PositiveFloat] = Field(
+        None, description="logit scale of arcface, cosface and circle; null: the head's own"
+    )
+    margin: Optional[float] = Field(
+        None, ge=0, lt=1, description="margin of arcface, cosface and circle; null: the head's own"
+    )
+
+
+class Triplet(Section):
+    weight: NonNegativeFloat = Field(0.0, description="factor of the loss; 0: off")
+    margin: Optional[float] = Field(0.3, ge=0, description="margin; null: soft margin")
+    distance: Literal["euclidean", "cosine"] = Field("euclidean", description="between features")
+
+
+class Centre(Section):
+    weight: NonNegativeFloat = Field(0.0, description="factor of the loss; 0: off")
+    rate: float = Field(0.5, gt=0, le=1, description="how far the centres move in each step")
+
+
+class Circle(Section):
+    weight: NonNegativeFloat = Field(0.0, description="factor of the pair-wise loss; 0: off")
+    scale: PositiveFloat = Field(64.0, description="gamma of the paper")
+    margin: float = Field(0.25, ge=0, description="m of the paper")
+
+
+class Distillation(Section):
+    weight: NonNegativeFloat = Field(0.0, description="factor of the loss; 0: off")
+    temperature: PositiveFloat = Field(
+        0.05, description="of the softmax over similarities (similarity only)"
+    )
+    bank: bool = Field(
+        True,
+        description="similarity only: compare with the teacher's embeddings of all training "
+        "images, not with the batch; needs equal dimensions and a fixed teacher",
+    )
+
+
+class Losses(Section):
+    classification: Classification = Classification()
+    triplet: Triplet = Triplet()
+    centre: Centre = Centre()
+    circle: Circle = Circle()
+    distill_features: Distillation = Field(
+        Distillation(), description="cosine to the teacher's embedding"
+    )
+    distill_similarity: Distillation = Field(
+        Distillation(), description="the teacher's similarities to other images"
+    )
+
+    @property
+    def need_teacher(self) -> bool:
+        return self.distill_features.weight > 0 or self.distill_similarity.weight > 0
+
+
+class Teacher(Section):
+    mode: Literal["fixed", "live"] = Field(
+        "fixed",
+        description="fixed: embed each training image and its mirror image once; live: embed "
+        "every augmented image (slower, sees what the student sees)",
+    )
+
+
+class Optimizer(Section):
+    kind: Literal["adamw", "adam", "sgd"] = Field("adam", description="SGD uses Nesterov momentum")
+    learning_rate: PositiveFloat = Field(3.5e-4, description="peak learning rate")
+    weight_decay: NonNegativeFloat = Field(5e-4, description="not applied to biases and norms")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    clip_norm: Optional[PositiveFloat] = Field(None, description="largest gradient norm; null: off")
+
+
+class Schedule(Section):
+    epochs: PositiveInt = Field(120, description="length of the run")
+    kind: Literal["cosine", "step"] = Field("cosine", description="decay of the learning rate")
+    warmup_epochs: NonNegativeFloat = Field(10, description="linear rise to the peak")
+    warmup_factor: float = Field(0.01, ge=0, le=1, description="share of the peak to start from")
+    milestones: tuple[NonNegativeFloat, ...] = Field(
+        (40, 70), description="epochs of the steps (step)"
+    )
+    gamma: float = Field(0.1, gt=0, le=1, description="factor at each milestone (step)")
+    floor: float = Field(0.0, ge=0, le=1, description="share of the peak at the end (cosine)")
+    freeze_backbone_epochs: int = Field(
+        0, ge=0, description="epochs at the start in which the backbone is held still"
+    )
+
+
+class Ema(Section):
+    decay: float = Field(
+        0.999, gt=0, lt=1, description="of the running mean of the weights, per step"
+    )
+
+
+class Recipe(Section):
+    """One training run. See the shipped files in ``training/recipes``."""
+
+    name: str = Field("custom", pattern=r"^[A-Za-z0-9_.-]+$", description="name of the recipe")
+    description: str = Field("", description="what it is for")
+    network: NetworkSpec = Field(description="what is trained, see models/spec.py")
+    data: Data = Data()
+    sampler: Sampler = Sampler()
+    augment: dict[str, dict[str, Any]] = Field(
+        {"flip": {"probability": 0.5}},
+        description="augmentations by name with their parameters, see training/augment",
+    )
+    losses: Losses = Losses()
+    teacher: Teacher = Teacher()
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    ema: Optional[Ema] = Field(None, description="running mean of the weights; null: off")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast to bfloat16")
+    evaluate_every_epochs: PositiveInt = Field(
+        10, description="with --eval; the end is always judged"
+    )
+    seed: int = Field(0, ge=0, description="of every random choice")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able and YAML-able; ``parse`` reads it back."""
+        return self.model_dump(mode="json")
+
+
+def shipped() -> list[str]:
+    """Names of the recipes that come with reid-edge."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def read_recipe(name: str | Path, changes: Mapping[str, str] | None = None) -> Recipe:
+    """Read a shipped recipe by name, or a YAML file by path.
+
+    Args:
+        name: ``"bot"``, ``"rga"``, ``"small"``, ..., or a path ending in ``.yaml`` or ``.yml``.
+        changes: Dotted field to YAML text, e.g. ``{"schedule.epochs": "3"}``.
+
+    Raises:
+        ReidEdgeError: No such recipe, not YAML, unknown fields or values out of range.
+    """
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        path = FOLDER / f"{name}.yaml"
+        if str(name) not in shipped():
+            raise ReidEdgeError(
+                f"No recipe {str(name)!r}; choose {', '.join(shipped())} or give a .yaml file."
+            )
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ReidEdgeError(f"Cannot read recipe {path}: {error.strerror or error}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ReidEdgeError(f"{path} is not valid YAML ({reason}); correct it.") from None
+    content = {} if content is None else content
+    if not isinstance(content, dict):
+        raise ReidEdgeError(
+            f"{path} must be a YAML mapping of recipe fields, got {type(content).__name__}."
+        )
+    for dotted, text in (changes or {}).items():
+        _set(content, dotted, text)
+    return parse(content, str(path))
+
+
+def parse(content: Mapping[str, Any], where: str) -> Recipe:
+    """Validate a recipe's fields; ``where`` is named in errors.
+
+    Raises:
+        ReidEdgeError: Unknown field, wrong type or value out of range.
+    """
+    try:
+        recipe = Recipe.model_validate(content)
+    except PydanticError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        what = {
+            "extra_forbidden": "is not a field of a recipe",
+            "unexpected_keyword_argument": "is not a field of a recipe",
+        }.get(first["type"], first["msg"])
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise ReidEdgeError(
+            f"{where}: {field} {what}{more}; `reid-train --fields` lists all fields."
+        ) from None
+    except ReidEdgeError as error:  # from NetworkSpec
+        raise ReidEdgeError(f"{where}: {error}") from None
+    _check_consistent(recipe, where)
+    return recipe
+
+
+def _check_consistent(recipe: Recipe, where: str) -> None:
+    """Refuse combinations that cannot train."""
+    losses, sampler = recipe.losses, recipe.sampler
+    try:
+        Pipeline.build(recipe.augment, _no_source)
+    except ReidEdgeError as error:
+        raise ReidEdgeError(f"{where}: {error}") from None
+    parts = [getattr(losses, name) for name in type(losses).model_fields]
+    if not any(part.weight > 0 for part in parts):
+        raise ReidEdgeError(f"{where}: there is no loss with a weight above 0; set one.")
+    if losses.triplet.weight > 0 and sampler.kind != "pk":
+        raise ReidEdgeError(f"{where}: the triplet loss needs sampler.kind pk, got uniform.")
+    if losses.triplet.weight > 0 and sampler.images < 2:
+        raise ReidEdgeError(f"{where}: the triplet loss needs sampler.images of at least 2, got 1.")
+
+
+def _no_source(rng):
+    raise AssertionError("parameters are checked without drawing")
+
+
+def fields(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """(dotted name, default, description) of every field, sections opened."""
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from fields(kind, f"{prefix}{name}.")
+        elif name == "network":
+            yield from _network_fields()
+        else:
+            inner = [
+                a
+                for a in getattr(kind, "__args__", ())
+                if isinstance(a, type) and issubclass(a, BaseModel)
+            ]
+            yield f"{prefix}{name}", str(field.default), field.description or ""
+            if inner:
+                yield from fields(inner[0], f"{prefix}{name}.")
+
+
+def _network_fields() -> Iterator[tuple[str, str, str]]:
+    """``fields`` of the network, described as in the docstring of ``NetworkSpec``."""
+    attributes = (NetworkSpec.__doc__ or "").partition("Attributes:")[2].partition("Raises:")[0]
+    described = {}
+    for entry in re.split(r"\n {8}(?=\w)", attributes):
+        names, _, text = " ".join(entry.split()).partition(": ")
+        described.update({name.strip(): text for name in names.split(",")})
+    for field in dataclasses.fields(NetworkSpec):
+        default = "required" if field.default is dataclasses.MISSING else str(field.default)
+        yield f"network.{field.name}", default, described[field.name]
+
+
+def _set(content: dict[str, Any], dotted: str, text: str) -> None:
+    """Set a dotted field to a YAML value; whether the field exists is judged by ``parse``."""
+    *path, last = dotted.split(".")
+    section = content
+    for part in path:
+        inner = section.setdefault(part, {})
+        if not isinstance(inner, dict):
+            inner = section[part] = {}
+        section = inner
+    try:
+        section[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ReidEdgeError(f"--set {dotted} needs a YAML value, got {text!r}.") from None
