@@ -62,14 +62,14 @@ def test_fields_can_be_set_from_outside(tmp_path):
     )
     assert recipe.schedule.epochs == 3 and recipe.losses.triplet.margin is None
     assert recipe.ema is not None and recipe.ema.decay == 0.5
-    with pytest.raises(ReidEdgeError, match="schedule.epoks is not a field"):
+    with pytest.raises(ReidEdgeError, match=r"schedule\.epoks is not a field"):
         read_recipe(path, {"schedule.epoks": "3"})
     with pytest.raises(ReidEdgeError, match="needs a YAML value"):
         read_recipe(path, {"schedule.epochs": "["})
 
 
 def test_unknown_name_broken_yaml_and_wrong_shape_are_refused(tmp_path):
-    with pytest.raises(ReidEdgeError, match="No recipe 'bott'; choose .*bot"):
+    with pytest.raises(ReidEdgeError, match=r"No recipe 'bott'; choose .*bot"):
         read_recipe("bott")
     with pytest.raises(ReidEdgeError, match="Cannot read recipe"):
         read_recipe(tmp_path / "absent.yaml")
