@@ -68,6 +68,7 @@ class TargetLock:
         self._checked_s: Dict[int, float] = {}
         self._hits: Dict[int, _Hits] = {}
         self._bad = 0
+        self._uneasy_s: Optional[float] = None  # since when checks of the own track do not convince
         self._doubt = 0  # good checks that are still needed before the track is believed
         self._rivals: Set[int] = set()
         self._learned_s = -1e9
@@ -120,7 +121,7 @@ class TargetLock:
                 needed = (
                     self.state != LOCKED
                     or self._doubt
-                    or self._bad
+                    or self._uneasy_s is not None
                     or age(person.track) >= s.verify_s
                 )
                 if needed:
@@ -128,7 +129,7 @@ class TargetLock:
             elif self.state == ENROLLING:
                 continue
             elif self.state == LOCKED:
-                if person.track in self._rivals:
+                if person.track in self._rivals or self._uneasy_s is not None:
                     urgent.append((1, person.track))
                 elif not self._doubt and age(person.track) >= s.bystander_s:
                     urgent.append((3, person.track))
@@ -213,15 +214,25 @@ class TargetLock:
         if own is None:
             return LockOutput(LOCKED, target.track, target.box)
         similarity, margin = own
-        if similarity < s.keep or margin < -s.margin:
+        convincing = similarity >= s.accept
+        if convincing:
+            self._uneasy_s = None
+        elif self._uneasy_s is None:
+            self._uneasy_s = time_s
+        uneasy_s = 0.0 if self._uneasy_s is None else time_s - self._uneasy_s
+        # Between keep and accept the target looks unusual, which is no fault for a while, as long
+        # as it looks more like itself than like anybody else known here.
+        bad = similarity < s.keep or margin < (-s.margin if convincing else s.margin)
+        if bad or uneasy_s > s.uneasy_s:
             self._bad += 1
-            if self._bad >= s.reject_hits:
+            if self._bad >= s.reject_hits or uneasy_s > s.uneasy_s:
                 self._track = None
                 self._enter(SEARCHING, time_s)
                 return LockOutput(SEARCHING, None, None, *own, event="rejected")
             return LockOutput(LOCKED, target.track, target.box, *own)
-        self._bad = 0
-        sure = similarity >= s.accept and margin >= s.margin
+        if convincing:
+            self._bad = 0
+        sure = convincing and margin >= s.margin
         if target.overlap < s.contest:
             if self._doubt:
                 self._doubt -= 1
@@ -291,19 +302,22 @@ class TargetLock:
         return best if clear else None
 
     def _heir(self, judged, own) -> Optional[int]:
-        """The track that has taken over the target in a crossing, or None."""
+        """The track that has taken over the target, or None.
+
+        Somebody who crossed the target needs ``verify_hits`` better looks, others ``relock_hits``.
+        """
         s = self.settings
-        if own is None or not self._rivals:
-            return None
-        candidates = [t for t in judged if t in self._rivals]
-        if not candidates:
+        candidates = [t for t in judged if t != self._track]
+        if own is None or own[0] >= s.accept or not candidates:
+            self._hits.clear()
             return None
         best = max(candidates, key=lambda t: judged[t][0])
         similarity = judged[best][0]
-        better = similarity >= s.accept and similarity - own[0] >= s.margin and own[0] < s.accept
-        hits = self._hits.setdefault(best, _Hits())
-        hits.count = hits.count + 1 if better else 0
-        return best if better and hits.count >= s.verify_hits else None
+        better = similarity >= s.accept and similarity - own[0] >= s.margin
+        count = self._hits.get(best, _Hits()).count + 1 if better else 0
+        self._hits = {best: _Hits(count, self._time_s or 0.0)}
+        needed = s.verify_hits if best in self._rivals else s.relock_hits
+        return best if count >= needed else None
 
     def _contest(self, target: Person) -> None:
         self._rivals.update(target.rivals)
@@ -323,7 +337,7 @@ class TargetLock:
     # -- transitions -----------------------------------------------------------------------------
 
     def _lock(self, track: int, time_s: float, doubt: int) -> None:
-        self._track, self._bad, self._doubt = track, 0, doubt
+        self._track, self._bad, self._doubt, self._uneasy_s = track, 0, doubt, None
         self._hits.clear()
         self._rivals.clear()
         self._enter(LOCKED, time_s)

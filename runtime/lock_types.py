@@ -53,6 +53,7 @@ class LockSettings:
         verify_s: The target's appearance is checked at least this often.
         verify_hits: Consecutive good checks that clear a crossing or a gap of the own track.
         reject_hits: Consecutive bad checks that end the lock.
+        uneasy_s: The lock ends when no check was better than ``accept`` for this long.
         relock_hits: Consecutive good checks that re-lock a new track; twice as many when lost.
         hit_gap_s: Checks farther apart than this are not consecutive.
         contest: Overlap from which somebody may take over the track.
@@ -72,6 +73,7 @@ class LockSettings:
     verify_s: float = 0.5
     verify_hits: int = 2
     reject_hits: int = 3
+    uneasy_s: float = 1.0
     relock_hits: int = 3
     hit_gap_s: float = 1.0
     contest: float = 0.15

@@ -288,4 +288,5 @@ def test_whatever_happens_nobody_else_is_followed_for_long(seed, script):
     for out, name in scene.said:
         run = run + 1 if out.state == "locked" and name != "target" else 0
         longest = max(longest, run)
-    assert longest <= FPS * (0.5 + 0.3) + 1
+    s = scene.lock.settings
+    assert longest <= FPS * (s.verify_s + s.uneasy_s) + 2
