@@ -24,6 +24,9 @@ from runtime.preprocess import preprocess, read_image
 Runner = Callable[[np.ndarray], np.ndarray]
 """A network: (N, 3, height, width) float32 to (N, D) float32, for any N up to the batch size."""
 
+CropTransform = Callable[[np.ndarray], np.ndarray]
+"""Another sight of a crop: (H, W, 3) uint8 BGR to the same, sizes free."""
+
 DECODE_THREADS = 2
 _NAMED = 5  # unreadable images named in the log; the report names all
 _LOG = logging.getLogger(__name__)
@@ -53,6 +56,7 @@ def embed_set(
     progress: bool = True,
     label: str = "embedding",
     dim: int | None = None,
+    transforms: Mapping[str, CropTransform] | None = None,
 ) -> Embeddings:
     """Embed crops with every runner in one pass, so decoding and resizing are paid once.
 
@@ -67,15 +71,23 @@ def embed_set(
         progress: Show a progress bar on stderr; never shown when stderr is not a terminal.
         label: Text before the progress bar.
         dim: Expected feature length; None accepts any.
+        transforms: Runner name to what is done to each decoded crop before it is preprocessed for
+            that runner; runners without one share one batch, those with the same one another.
 
     Raises:
-        ReidEdgeError: No runners, no image could be read, or a runner returns something other
-            than one feature (of length ``dim``) per image.
+        ReidEdgeError: No runners, no image could be read, a runner returns something other than one
+            feature (of length ``dim``) per image, or a transform for a runner that is not there.
     """
     if not runners or batch < 1:
         raise ReidEdgeError(
             f"Embedding needs at least one network and a batch of at least 1, got {len(runners)} "
             f"networks and batch {batch}."
+        )
+    sight = {name: None for name in runners} | dict(transforms or {})
+    if set(sight) != set(runners):
+        raise ReidEdgeError(
+            f"Transforms are given for {sorted(set(sight) - set(runners))}, but the networks are "
+            f"{sorted(runners)}; give them the same names."
         )
     rows: dict[str, list[np.ndarray]] = {name: [] for name in runners}
     kept: list[int] = []
@@ -83,10 +95,11 @@ def embed_set(
     paths = [crop.path for crop in crops]
     bar = tqdm(total=len(paths), desc=label, unit="img", disable=None if progress else True)
     with bar:
-        for pixels, positions, problems in _prefetch(paths, contract, batch):
+        sights = tuple(dict.fromkeys(sight.values()))
+        for pixels, positions, problems in _prefetch(paths, contract, batch, sights):
             if positions:
                 for name, run in runners.items():
-                    rows[name].append(_run_checked(name, run, pixels, dim))
+                    rows[name].append(_run_checked(name, run, pixels[sight[name]], dim))
             kept += positions
             unreadable += problems
             bar.update(len(positions) + len(problems))
@@ -116,16 +129,24 @@ def embed_crops(
     return embed_set({"features": run}, crops, contract, batch=batch, progress=progress)
 
 
+_Batch = tuple[dict[CropTransform | None, np.ndarray], list[int], list[str]]
+
+
 def _prefetch(
-    paths: Sequence[str | Path], contract: InputContract, batch: int
-) -> Iterator[tuple[np.ndarray, list[int], list[str]]]:
+    paths: Sequence[str | Path],
+    contract: InputContract,
+    batch: int,
+    sights: Sequence[CropTransform | None],
+) -> Iterator[_Batch]:
     """Yield loaded batches in order, with one batch per thread loaded ahead."""
     starts = range(0, len(paths), batch)
     pool = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode")
     pending: deque = deque()
     try:
         for start in starts:
-            pending.append(pool.submit(_load, paths[start : start + batch], start, contract))
+            pending.append(
+                pool.submit(_load, paths[start : start + batch], start, contract, sights)
+            )
             if len(pending) > DECODE_THREADS:
                 yield pending.popleft().result()
         while pending:
@@ -135,9 +156,12 @@ def _prefetch(
 
 
 def _load(
-    paths: Sequence[str | Path], start: int, contract: InputContract
-) -> tuple[np.ndarray, list[int], list[str]]:
-    """Decode a batch: its pixels, the positions of the images read, a sentence on each other."""
+    paths: Sequence[str | Path],
+    start: int,
+    contract: InputContract,
+    sights: Sequence[CropTransform | None],
+) -> _Batch:
+    """Decode a batch: its pixels by sight, the positions of the images read, a sentence on each other."""
     images, positions, problems = [], [], []
     for position, path in enumerate(paths, start=start):
         try:
@@ -145,7 +169,11 @@ def _load(
             positions.append(position)
         except ReidEdgeError as error:
             problems.append(str(error))
-    return preprocess(images, contract), positions, problems
+    pixels = {
+        see: preprocess(images if see is None else [see(image) for image in images], contract)
+        for see in sights
+    }
+    return pixels, positions, problems
 
 
 def _run_checked(name: str, run: Runner, pixels: np.ndarray, dim: int | None) -> np.ndarray:
@@ -209,6 +237,7 @@ def measure_accuracy(
     progress: bool = True,
     resamples: int = 2000,
     seed: int = 0,
+    transforms: Mapping[str, CropTransform] | None = None,
 ) -> AccuracyReport:
     """Measure networks on an evaluation set; the first is the reference for the drops.
 
@@ -221,6 +250,7 @@ def measure_accuracy(
         embedding: What each runner must return; its ``dim`` is checked.
         batch, progress: As in :func:`embed_set`.
         resamples, seed: Of the bootstrap intervals.
+        transforms: As in :func:`embed_set`, for runners that see the images otherwise.
 
     Raises:
         ReidEdgeError: As :func:`embed_set` and :func:`evaluate_retrieval`; a feature length that
@@ -232,7 +262,7 @@ def measure_accuracy(
     crops = list({crop.path: crop for crop in (*dataset.query, *dataset.gallery)}.values())
     embedded = embed_set(
         runners, crops, contract, batch=batch, progress=progress,
-        label=f"evaluating {dataset.name}", dim=embedding.dim,
+        label=f"evaluating {dataset.name}", dim=embedding.dim, transforms=transforms,
     )  # fmt: skip
     row_of = {crops[position].path: row for row, position in enumerate(embedded.kept)}
     query, gallery = (_Side.of(part, row_of) for part in (dataset.query, dataset.gallery))

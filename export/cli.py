@@ -21,6 +21,10 @@ _EPILOG = """examples:
       your checkpoint, INT8 ranges from its training crops, mAP against fp32
   reid-export --target cpu --weights rga.pth --calib crops/ --precision auto --eval market1501
       INT8 with the fewest layers in float that keep the mAP drop below --max-map-drop
+  reid-export --target x3 --weights osnet_x0_25.pth --calib market1501 --eval market1501
+      everything hb_mapper needs, and what the board will make of it
+  reid-export --target x3 --check-only model.onnx
+      where each node of any ONNX file runs on the X3, and why
 
 exit status: 0 done, 2 the input cannot be used, 3 a stage failed its check, 130 interrupted
 """
@@ -33,7 +37,9 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("--target", required=True, help="xavier (TensorRT) or cpu (ONNX Runtime)")
+    p.add_argument(
+        "--target", required=True, help="xavier (TensorRT), x3 (Horizon BPU) or cpu (ONNX Runtime)"
+    )
     network = p.add_argument_group("network")
     network.add_argument(
         "--weights", type=Path, metavar="FILE", help="checkpoint; default: the built-in network"
@@ -87,9 +93,8 @@ def parser() -> argparse.ArgumentParser:
     calib.add_argument(
         "--calib-count",
         type=int,
-        default=512,
         metavar="N",
-        help="crops to use (default: %(default)s)",
+        help="crops to use (default: 512, for x3 100)",
     )
     calib.add_argument(
         "--calib-select",
@@ -100,6 +105,13 @@ def parser() -> argparse.ArgumentParser:
         "--calib-method",
         default="auto",
         help="auto, minmax, percentile, entropy, entropy-mlperf or mse",
+    )
+    calib.add_argument(
+        "--ranges",
+        type=Path,
+        metavar="FILE",
+        help="calibration table to take ranges from, as quantization-aware training writes it; "
+        "nothing is calibrated or improved then",
     )
     calib.add_argument(
         "--calib-jitter", action="store_true", help="shift and scale crops as a detector would"
@@ -121,13 +133,35 @@ def parser() -> argparse.ArgumentParser:
     judge.add_argument(
         "--improve", default="auto", help="auto, none, bias or distill (default: %(default)s)"
     )
+    x3 = p.add_argument_group("Horizon X3")
+    x3.add_argument(
+        "--board-input",
+        default="nv12",
+        help="what the board feeds: nv12, rgb, bgr or featuremap (default: %(default)s)",
+    )
+    x3.add_argument(
+        "--calibration-type",
+        default="default",
+        help="hb_mapper's: default, mix, kl or max (default: %(default)s)",
+    )
+    x3.add_argument(
+        "--check-only",
+        type=Path,
+        metavar="ONNX",
+        help="only say where each node of an ONNX file would run",
+    )
+    x3.add_argument(
+        "--fold",
+        type=Path,
+        metavar="BUNDLE",
+        help="only take the result of x3/build.sh into its bundle",
+    )
     out = p.add_argument_group("output")
     out.add_argument(
         "--batch",
         type=_batch,
-        default="1,4,16",
         metavar="MIN,OPT,MAX",
-        help="batch sizes (default: %(default)s)",
+        help="batch sizes (default: 1,4,16; for x3 1,1,1)",
     )
     out.add_argument(
         "--out", type=Path, metavar="DIR", help="bundle directory; default: bundles/NAME_TARGET"
@@ -146,10 +180,13 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     arguments = vars(parser().parse_args(argv))
     as_json = arguments.pop("json")
+    only = {name: arguments.pop(name) for name in ("check_only", "fold")}
     logging.basicConfig(
         level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr
     )
     try:
+        if any(only.values()):
+            return _x3_only(arguments["target"], only, as_json)
         print(_export(arguments, as_json))
     except ReidEdgeError as error:
         print("reid-export: %s" % error, file=sys.stderr)
@@ -172,12 +209,37 @@ def _export(arguments: dict[str, Any], as_json: bool) -> str:
     from export.write import write
     from runtime.bundle import Bundle
 
-    result = export(ExportOptions(**arguments), _bar)
-    destination, report = write(result)
+    options = ExportOptions(**arguments)
+    if options.target == "x3":
+        from export.x3.export import export_x3
+        from export.x3.write import write_x3
+
+        destination, report = write_x3(export_x3(options, _bar))
+    else:
+        destination, report = write(export(options, _bar))
     files = Bundle.open(destination).manifest.files
     if as_json:
         return json.dumps({**report, "bundle": str(destination), "files": files})
     return summary(report, files, str(destination))
+
+
+def _x3_only(target: str, only: dict[str, Path | None], as_json: bool) -> int:
+    """``--check-only`` and ``--fold``: nothing is exported."""
+    if target != "x3":
+        raise ReidEdgeError("--check-only and --fold are for --target x3, got %s." % target)
+    if only["fold"]:
+        from export.x3.fold import fold
+
+        toolchain = fold(only["fold"])["x3"]["toolchain"]
+        print(json.dumps(toolchain, indent=None if as_json else 2))
+        return 0 if toolchain["success"] else 3
+    from export.onnx_file import read_onnx
+    from export.x3.checker import check_model
+
+    assert only["check_only"] is not None
+    report = check_model(read_onnx(only["check_only"]))
+    print(json.dumps(report.to_dict()) if as_json else report.text())
+    return 0 if report.ok else 3
 
 
 def _bar(label: str, total: int) -> tqdm:

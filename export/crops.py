@@ -31,11 +31,13 @@ class Crops:
     Attributes:
         calibration: For ranges and tuning.
         held_out: For parity and for every choice between candidates; disjoint from the former.
+        images: Both as (H, W, 3) uint8 BGR crops, held-out ones first.
         record: Where they come from, JSON-able.
     """
 
     calibration: np.ndarray
     held_out: np.ndarray
+    images: list[np.ndarray]
     record: dict[str, Any]
 
 
@@ -87,22 +89,25 @@ def load_crops(
     chosen = [selection.crops[i] for i in order]
     bar = progress("reading crops", len(chosen))
     inputs = np.empty((len(chosen), *contract.shape), np.float32)
+    kept: list[np.ndarray] = []
     for start in range(0, len(chosen), _BATCH):
         images = [read_image(c.path) for c in chosen[start : start + _BATCH]]
         if jitter:
             images = jitter_crops(images, Jitter(), seed, start)
         inputs[start : start + len(images)] = preprocess(images, contract)
+        kept += images
         bar.update(len(images))
     bar.close()
     record = {"layout": layout, "jitter": jitter, "held_out": held, **selection.record()}
-    return Crops(inputs[held:], inputs[:held], record)
+    return Crops(inputs[held:], inputs[:held], kept, record)
 
 
 def drawn_crops(contract: InputContract, seed: int) -> Crops:
     """Crops drawn by the program, for when there is no data: enough to exercise every step."""
     images = [image for image, _, _ in demo_crops(_DEMO_IDENTITIES, _DEMO_EACH, seed)]
     order = np.random.default_rng(seed).permutation(len(images))
-    inputs = preprocess([images[i] for i in order], contract)
+    images = [images[i] for i in order]
+    inputs = preprocess(images, contract)
     record = {
         "layout": "drawn",
         "jitter": False,
@@ -110,7 +115,7 @@ def drawn_crops(contract: InputContract, seed: int) -> Crops:
         "seed": seed,
         "chosen": len(inputs),
     }
-    return Crops(inputs[HELD_OUT:], inputs[:HELD_OUT], record)
+    return Crops(inputs[HELD_OUT:], inputs[:HELD_OUT], images, record)
 
 
 def _report(selection: Selection, layout: str) -> None:

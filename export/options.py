@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from calibration.methods import METHODS as CALIBRATION_METHODS
 from calibration.selection import SELECTIONS
 from export.improve import METHODS as IMPROVEMENTS
+from export.x3.config import INPUT_KINDS
 from runtime.errors import ReidEdgeError
 from runtime.manifest import check_batch
 
-TARGETS = ("xavier", "cpu")
+SIMULATED_TYPES = ("default", "mix", "kl", "max")
+TARGETS = ("xavier", "cpu", "x3")
+CALIBRATION_CROPS = {"xavier": 512, "cpu": 512, "x3": 100}  # the X3's toolchain asks for about 100
+BATCHES = {
+    "xavier": {"min": 1, "opt": 4, "max": 16},
+    "cpu": {"min": 1, "opt": 4, "max": 16},
+    "x3": {"min": 1, "opt": 1, "max": 1},
+}
 PRECISIONS = ("fp32", "fp16", "int8", "auto")
 
 
@@ -36,15 +44,18 @@ class ExportOptions:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     calib: Path | None = None
-    calib_count: int = 512
+    calib_count: int = None  # type: ignore[assignment]  # default: the target's own
     calib_select: str = "coverage"
     calib_method: str = "auto"
     calib_jitter: bool = False
+    ranges: Path | None = None
     eval: Path | None = None
     precision: str = "int8"
     max_map_drop: float = 0.3
     improve: str = "auto"
-    batch: dict[str, int] = field(default_factory=lambda: {"min": 1, "opt": 4, "max": 16})
+    batch: dict[str, int] = None  # type: ignore[assignment]  # default: the target's own
+    board_input: str = "nv12"
+    calibration_type: str = "default"
     out: Path | None = None
     force: bool = False
     seed: int = 0
@@ -63,7 +74,12 @@ class ExportOptions:
                     "--%s must be one of %s, got %r."
                     % (name.replace("_", "-"), ", ".join(allowed), getattr(self, name))
                 )
+        if self.calib_count is None:
+            object.__setattr__(self, "calib_count", CALIBRATION_CROPS[self.target])
+        if self.batch is None:
+            object.__setattr__(self, "batch", BATCHES[self.target])
         check_batch(self.batch)
+        self._check_x3()
         if not 8 <= self.calib_count <= 100_000:
             raise ReidEdgeError(
                 "--calib-count must be from 8 to 100000, got %d." % self.calib_count
@@ -80,7 +96,55 @@ class ExportOptions:
             raise ReidEdgeError(
                 "ONNX Runtime's CPU kernels gain nothing from fp16; use fp32 or int8."
             )
-        if self.weights is not None and self.calib is None and self.precision in ("int8", "auto"):
+        self._check_ranges()
+
+    def _check_x3(self) -> None:
+        """Refuse what the X3's toolchain does by itself, and its options for other targets."""
+        given = {"board_input": self.board_input, "calibration_type": self.calibration_type}
+        if self.target != "x3":
+            for name, default in (("board_input", "nv12"), ("calibration_type", "default")):
+                if given[name] != default:
+                    raise ReidEdgeError(
+                        "--%s is for --target x3; leave it out." % name.replace("_", "-")
+                    )
+            return
+        if self.batch != BATCHES["x3"]:
+            raise ReidEdgeError(
+                "The X3 takes one crop at a time, got --batch %s; leave it out."
+                % ",".join(str(v) for v in self.batch.values())
+            )
+        for name, allowed in (
+            ("board_input", INPUT_KINDS),
+            ("calibration_type", SIMULATED_TYPES),
+            ("precision", ("int8",)),
+            ("calib_method", ("auto",)),
+            ("improve", ("auto", "none")),
+            ("ranges", (None,)),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ReidEdgeError(
+                    "--target x3 takes --%s %s, got %s; hb_mapper quantizes by itself."
+                    % (
+                        name.replace("_", "-"),
+                        " or ".join(str(a) for a in allowed if a is not None) or "not at all",
+                        getattr(self, name),
+                    )
+                )
+
+    def _check_ranges(self) -> None:
+        if self.ranges is not None:
+            if not self.quantizes:
+                raise ReidEdgeError(
+                    "--ranges is for INT8, and --precision is %s; leave one of them out."
+                    % self.precision
+                )
+            for name, allowed in (("calib_method", ("auto",)), ("improve", ("auto", "none"))):
+                if getattr(self, name) not in allowed:
+                    raise ReidEdgeError(
+                        "--ranges takes the network and its ranges as they were trained; leave out "
+                        "--%s %s." % (name.replace("_", "-"), getattr(self, name))
+                    )
+        elif self.weights is not None and self.calib is None and self.quantizes:
             raise ReidEdgeError(
                 "INT8 needs crops to find its ranges on: pass --calib DIR (training crops, no labels "
                 "needed), or --precision fp16."

@@ -84,11 +84,14 @@ class Export:
         return self.options.out or Path("bundles") / self.name
 
     @property
-    def stored_ranges(self) -> bool:
-        """Whether the default network's stored ranges serve: no checkpoint and no crops given."""
+    def stored_ranges(self) -> Path | None:
+        """The calibration table that serves, where nothing is calibrated.
+
+        The one given, or the default network's own where neither checkpoint nor crops are given.
+        """
         options = self.options
         given = options.weights is not None or options.calib is not None
-        return not given and default_calibration_table() is not None
+        return options.ranges or (None if given else default_calibration_table())
 
 
 def bundle_name(options: ExportOptions, loaded: LoadedNetwork) -> str:
@@ -185,7 +188,7 @@ def _float_stage(options: ExportOptions, loaded: LoadedNetwork, progress: Progre
     stages = {"traced": traced, "rewritten": model}
     if (
         precision == "int8"
-        and not result.stored_ranges
+        and result.stored_ranges is None
         and equalize(graph, crops.calibration[:EQUALIZE_CROPS])
     ):
         stages["equalized"] = result.models["fp32"] = graph.to_model()
@@ -206,13 +209,14 @@ def _crops(
 ) -> Crops:
     if options.calib is None:
         return drawn_crops(loaded.input, options.seed)
+    calibrates = options.quantizes and options.ranges is None
     with open_model(model, options.threads) as fp32:
         return load_crops(
             options.calib,
             loaded.input,
             fp32.run,
-            count=options.calib_count if options.quantizes else CHECK_CROPS,
-            select=options.calib_select if options.quantizes else "identity",
+            count=options.calib_count if calibrates else CHECK_CROPS,
+            select=options.calib_select if calibrates else "identity",
             jitter=options.calib_jitter,
             seed=options.seed,
             progress=progress,
@@ -238,16 +242,22 @@ def _calibrate(result: Export, progress: Progress) -> CalibrationTable:
 
 
 def _stored_table(result: Export) -> CalibrationTable | None:
-    """The default network's own table, found on real crops, for an export without any."""
-    path = default_calibration_table() if result.stored_ranges else None
+    """The table of ``stored_ranges``, checked to be of this network."""
+    path = result.stored_ranges
     if path is None:
         return None
     table = CalibrationTable.load(path)
     missing = sorted(set(tensors_to_calibrate(result.graph)) - set(table.tensors))
     if missing:
         raise ReidEdgeError(
-            "The stored calibration table lacks %s (and %d more) of the default network; "
-            "pass --calib DIR." % (missing[0], len(missing) - 1)
+            "The calibration table %s lacks %s (and %d more) of this network; pass the table made "
+            "with these weights, or --calib DIR." % (path.name, missing[0], len(missing) - 1)
+        )
+    same = table.network_sha256 == model_sha256(result.models["fp32"])
+    if result.options.ranges is not None and not same:
+        result.warnings.append(
+            "the ranges of %s were found on another float network: other weights or options, or "
+            "other versions of the tools." % path.name
         )
     return table
 
@@ -282,8 +292,14 @@ def _int8_stage(result: Export, judge: Judge | None, progress: Progress) -> None
     )
     if stored is None:
         quantized = quantizer.run(options.calib_method, options.improve)
-    else:  # there are only drawn crops here: nothing may be chosen or tuned on them
+    else:  # the ranges belong to the weights as they are: nothing is chosen or tuned here
         quantized = quantizer.run(stored.method, "none")
+        if options.ranges is not None:
+            quantized.record["ranges"] = options.ranges.name
+            result.warnings.append(
+                "ranges come from %s; the crops of this export were used for its checks alone."
+                % options.ranges.name
+            )
     if placements_ms:
         quantized.record["placements_ms"] = placements_ms
     if options.precision == "auto":

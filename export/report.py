@@ -5,6 +5,9 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from export.html_table import html_table
+from export.x3.report import x3_lines, x3_section
+
 _WORST_LAYERS = 15
 
 _STYLE = """
@@ -41,9 +44,11 @@ def html_report(report: dict[str, Any]) -> str:
         parts.append(_calibration(report))
     if report.get("search"):
         parts.append(_search(report["search"]))
+    if report.get("x3"):
+        parts.append(x3_section(report["x3"]))
     if report["dropped_keys"]:
         parts.append("<h2>Checkpoint entries left out</h2>")
-        parts.append(_table(["entry", "reason"], report["dropped_keys"]))
+        parts.append(html_table(["entry", "reason"], report["dropped_keys"]))
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width"><title>%s</title><style>%s</style>%s</html>\n'
@@ -74,7 +79,7 @@ def _accuracy(accuracy: dict[str, Any] | None) -> str:
     ]
     data = accuracy["dataset"]
     return "<h2>Accuracy</h2>%s<p>%s</p>" % (
-        _table(head, rows, numbers=True),
+        html_table(head, rows, numbers=True),
         escape(
             ", ".join(
                 "%s %s" % (k.replace("_", " "), v)
@@ -99,7 +104,7 @@ def _parity(parity: dict[str, Any]) -> str:
         for stage, p in parity.items()
     ]
     head = ["stage", "crops", "relative L2 max", "cosine min", "p1", "mean", "top-10 overlap %"]
-    return "<h2>Parity with the original network</h2>%s" % _table(head, rows, numbers=True)
+    return "<h2>Parity with the original network</h2>%s" % html_table(head, rows, numbers=True)
 
 
 def _latency(report: dict[str, Any]) -> str:
@@ -112,7 +117,7 @@ def _latency(report: dict[str, Any]) -> str:
     return (
         "<h2>Latency on this workstation</h2>%s<p>%s, %s threads, %s. Not the board's latency.</p>"
         % (
-            _table(["precision", "p50 ms", "p90 ms", "p99 ms", "runs"], rows, numbers=True),
+            html_table(["precision", "p50 ms", "p90 ms", "p99 ms", "runs"], rows, numbers=True),
             escape(conditions["backend"]),
             escape(str(conditions["threads"])),
             escape(str(machine)),
@@ -127,7 +132,7 @@ def _search(search: dict[str, Any]) -> str:
         % (
             escape(", ".join(search["kept_float"]) or "none were needed"),
             search["max_map_drop"],
-            _table(["layers in float", "mAP drop"], rows, numbers=True),
+            html_table(["layers in float", "mAP drop"], rows, numbers=True),
         )
     )
 
@@ -161,20 +166,11 @@ def _calibration(report: dict[str, Any]) -> str:
             crops["chosen"] - crops["held_out"],
             escape(crops["layout"]),
             crops["held_out"],
-            _table(["method", "cosine"], methods, numbers=True),
-            _table(["improvement", "cosine", ""], steps) if steps else "",
+            html_table(["method", "cosine"], methods, numbers=True),
+            html_table(["improvement", "cosine", ""], steps) if steps else "",
             bars,
         )
     )
-
-
-def _table(head: list[str], rows: list[list[str]], numbers: bool = False) -> str:
-    def cells(tag: str, row: list[str]) -> str:
-        kind = ["" if i == 0 or not numbers else ' class="n"' for i in range(len(row))]
-        return "".join("<%s%s>%s</%s>" % (tag, k, escape(str(c)), tag) for k, c in zip(kind, row))
-
-    body = "".join("<tr>%s</tr>" % cells("td", row) for row in rows)
-    return '<div class="wide"><table><tr>%s</tr>%s</table></div>' % (cells("th", head), body)
 
 
 def summary(report: dict[str, Any], files: dict[str, dict[str, Any]], destination: str) -> str:
@@ -213,7 +209,9 @@ def summary(report: dict[str, Any], files: dict[str, dict[str, Any]], destinatio
     lines += _dropped(report["dropped_keys"])
     lines += ["note: " + text for text in [*report["network"]["notes"], *report["warnings"]]]
     lines.append("Bundle: %s" % destination)
-    if report["target"] == "xavier":
+    if report["target"] == "x3":
+        lines += x3_lines(report["x3"], destination)
+    elif report["target"] == "xavier":
         lines.append(
             "Next: copy it to the board and run there  reid-build %s"
             % destination.rsplit("/", 1)[-1]

@@ -12,11 +12,16 @@ from onnx import NodeProto
 from export.graph import Graph, attribute, set_attribute
 
 
-def fold_batchnorm(graph: Graph) -> int:
+def fold_batchnorm(graph: Graph, depthwise: bool = False) -> int:
     """Fold every inference BatchNormalization away, the neck included.
 
     Behind a Conv or Gemm with constant weights it becomes part of them; elsewhere (the BNNeck behind
     the pooling) it becomes one Mul and one Add, which every runtime fuses into one pass.
+
+    Args:
+        graph: Is changed.
+        depthwise: Make those elsewhere depthwise 1x1 convolutions, for compilers that know no Mul
+            and Add with a constant per channel. Their inputs must be 4-D.
 
     Returns:
         The number of nodes folded.
@@ -37,6 +42,16 @@ def fold_batchnorm(graph: Graph) -> int:
             # Under the BatchNorm's name, because the tensor now holds what that one held.
             graph.remove(node)
             source.output[0] = node.output[0]
+        elif depthwise:
+            weight = gain.reshape(-1, 1, 1, 1).astype(np.float32)
+            constants = [
+                graph.add_constant(node.name + "_weight", weight),
+                graph.add_constant(node.name + "_bias", offset.astype(np.float32)),
+            ]
+            graph.remove(node)
+            graph.add_node(
+                "Conv", [x, *constants], [node.output[0]], node.name + "_conv", group=len(gain)
+            )
         else:
             shape = (1, -1) + (1,) * (len(shapes[x]) - 2)
             scaled = graph.fresh(x + "_scaled")

@@ -1,4 +1,4 @@
-"""torch network -> ONNX, opset 13, batch-dynamic with fixed height and width."""
+"""torch network -> ONNX, by default opset 13, batch-dynamic with fixed height and width."""
 
 from __future__ import annotations
 
@@ -23,13 +23,19 @@ INPUT_NAME, OUTPUT_NAME = "images", "embedding"
 MAX_CHANGE = 1e-4  # relative L2 error of the embeddings that rounding may cost
 
 
-def trace(network: torch.nn.Module, contract: InputContract, opset: int = OPSET) -> onnx.ModelProto:
+def trace(
+    network: torch.nn.Module,
+    contract: InputContract,
+    opset: int = OPSET,
+    batch: int | None = None,
+) -> onnx.ModelProto:
     """Export a network in eval mode and simplify the graph.
 
     Args:
         network: Maps (N, 3, H, W) float32 to (N, D) float32.
-        contract: Gives H and W, which are fixed in the graph; N stays free.
+        contract: Gives H and W, which are fixed in the graph.
         opset: ONNX operator set.
+        batch: N, if it is fixed too; None leaves it free.
 
     Returns:
         A checked model with input ``images`` and output ``embedding``.
@@ -37,7 +43,8 @@ def trace(network: torch.nn.Module, contract: InputContract, opset: int = OPSET)
     Raises:
         ReidEdgeError: The network cannot be traced, gives NaN, or is changed by the simplifier.
     """
-    example = torch.zeros((2, *contract.shape))
+    example = torch.zeros((batch or 2, *contract.shape))
+    names = (INPUT_NAME, OUTPUT_NAME) if batch is None else ()
     stream = io.BytesIO()
     try:
         with warnings.catch_warnings(), torch.no_grad():
@@ -52,7 +59,7 @@ def trace(network: torch.nn.Module, contract: InputContract, opset: int = OPSET)
                 opset_version=opset,
                 input_names=[INPUT_NAME],
                 output_names=[OUTPUT_NAME],
-                dynamic_axes={INPUT_NAME: {0: "batch"}, OUTPUT_NAME: {0: "batch"}},
+                dynamic_axes={name: {0: "batch"} for name in names},
                 # The dynamo exporter starts at opset 18 and converts down; this one writes 13 itself.
                 dynamo=False,
             )

@@ -12,11 +12,13 @@ import numpy as np
 
 from benchmarks.latency import machine_record
 from calibration.trt_cache import to_trt_cache
+from export.crops import Crops
 from export.judge import run_onnx
 from export.parity import layer_errors
 from export.pipeline import Export
 from export.ranges import cache_scales
 from export.report import html_report
+from models.checkpoint import LoadedNetwork
 from runtime.bundle import BundleWriter
 from runtime.manifest import Manifest
 
@@ -74,7 +76,7 @@ def report_of(result: Export) -> dict[str, Any]:
         "name": result.name,
         "target": result.options.target,
         "precision": result.precision,
-        "network": network_record(result),
+        "network": network_record(result.loaded),
         "dropped_keys": [list(pair) for pair in loaded.dropped],
         "parity": {stage: p.to_dict() for stage, p in result.parity.items()},
         "accuracy": result.accuracy.to_dict() if result.accuracy else None,
@@ -120,7 +122,7 @@ def manifest_of(result: Export, files: dict[str, dict[str, Any]]) -> Manifest:
         name=result.name,
         target=result.options.target,
         precision=result.precision,
-        network=network_record(result),
+        network=network_record(result.loaded),
         input=result.loaded.input,
         embedding=result.loaded.embedding,
         batch=result.options.batch,
@@ -130,12 +132,12 @@ def manifest_of(result: Export, files: dict[str, dict[str, Any]]) -> Manifest:
         parity={stage: p.to_dict() for stage, p in result.parity.items()},
         accuracy=result.accuracy.to_dict() if result.accuracy else None,
         kept_float=result.searched.kept_float if result.searched else [],
-        tools={name: v for name in _TOOLS if (v := _version(name))},
+        tools=tool_versions(),
     )
 
 
-def network_record(result: Export) -> dict[str, Any]:
-    loaded = result.loaded
+def network_record(loaded: LoadedNetwork) -> dict[str, Any]:
+    """What the network is and where it comes from."""
     return {
         "family": loaded.family,
         "arch": loaded.arch,
@@ -150,9 +152,19 @@ def calibration_record(result: Export) -> dict[str, Any] | None:
     """How the INT8 network came about; the list of files stays in the calibration table."""
     if result.quantized is None:
         return None
-    crops = {k: v for k, v in result.crops.record.items() if k != "files"}
-    crops["unreadable"] = len(result.crops.record.get("unreadable", []))
-    return {"crops": crops, **result.quantized.record}
+    return {"crops": crops_record(result.crops), **result.quantized.record}
+
+
+def crops_record(crops: Crops) -> dict[str, Any]:
+    """Where the crops come from, without the list of files."""
+    record = {k: v for k, v in crops.record.items() if k != "files"}
+    record["unreadable"] = len(crops.record.get("unreadable", []))
+    return record
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of what made the bundle."""
+    return {name: v for name in _TOOLS if (v := _version(name))}
 
 
 def _version(package: str) -> str | None:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from models.rga import RelationAttention
 
 
-def _folded(conv: nn.Module, bn: nn.Module) -> tuple[Tensor, Tensor]:
+def folded(conv: nn.Module, bn: nn.Module) -> tuple[Tensor, Tensor]:
     """Weight (out, in) and bias (out,) of a 1x1 convolution + BatchNorm in eval mode.
 
     Computed in float64, whatever the dtype of the parameters.
@@ -54,20 +54,20 @@ class _FoldedBranch(nn.Module):
     ):
         super().__init__()
         part = source.branch(branch)
-        embeddings = [_folded(part[name][0], part[name][1]) for name in ("theta", "phi", "gx")]
+        embeddings = [folded(part[name][0], part[name][1]) for name in ("theta", "phi", "gx")]
         self.inner = embeddings[0][0].shape[0]
         self.embed = layer(
             torch.cat([w for w, _ in embeddings]), torch.cat([b for _, b in embeddings])
         )
-        relation, bias = _folded(
+        relation, bias = folded(
             part["gg"][0], part["gg"][1]
         )  # fold first: the halves share one BatchNorm
         incoming, outgoing = relation.chunk(2, dim=1)
         self.register_buffer("incoming", incoming.t().contiguous(), persistent=False)
         self.register_buffer("outgoing", outgoing.t().contiguous(), persistent=False)
         self.register_buffer("bias", bias, persistent=False)
-        self.hidden = layer(*_folded(part["W"][0], part["W"][1]))
-        self.gate = layer(*_folded(part["W"][3], part["W"][4]))
+        self.hidden = layer(*folded(part["W"][0], part["W"][1]))
+        self.gate = layer(*folded(part["W"][3], part["W"][4]))
 
     def weigh(self, own_and_relations: Tensor) -> Tensor:
         return torch.sigmoid(self.gate(F.relu(self.hidden(own_and_relations))))

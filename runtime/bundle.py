@@ -101,7 +101,7 @@ class Bundle:
 
     def roles(self):
         """Sorted roles the bundle holds."""
-        return sorted(entry["role"] for entry in self.manifest.files.values())
+        return sorted({entry["role"] for entry in self.manifest.files.values()})
 
 
 class BundleWriter:

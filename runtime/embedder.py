@@ -7,6 +7,7 @@ import numpy as np
 from runtime.backends import open_backend
 from runtime.backends.base import Backend
 from runtime.bundle import Bundle
+from runtime.nv12 import preprocess_nv12
 from runtime.preprocess import l2_normalize, preprocess
 
 
@@ -30,5 +31,6 @@ class Embedder:
         """
         if not len(crops):
             return np.empty((0, self.embedding.dim), np.float32)
-        embeddings = self.backend.run(preprocess(crops, self.input))
+        prepare = preprocess_nv12 if self.backend.input_kind == "nv12" else preprocess
+        embeddings = self.backend.run(prepare(crops, self.input))
         return l2_normalize(embeddings) if self.embedding.l2_normalize else embeddings

@@ -12,17 +12,25 @@ SCHEMA_VERSION = 1
 TARGETS = ("xavier", "cpu", "x3")
 PRECISIONS = ("fp32", "fp16", "int8")
 
-# A role names what a file is for; one file per role, so readers never guess from file names.
+# A role names what a file is for, so readers never guess from file names; one file per role, but
+# for those in MANY.
 ROLES = (
     "model.fp32",
     "model.fp16",
     "model.int8",
+    "model.bin",
     "calibration.table",
     "calibration.cache",
     "golden",
     "report",
     "report.html",
+    "x3.config",
+    "x3.build",
+    "x3.operators",
+    "x3.calibration",
+    "x3.log",
 )
+MANY = ("x3.calibration", "x3.log")  # roles that several files may have
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -135,7 +143,7 @@ class Manifest:
         for name, entry in self.files.items():
             _check_file(name, entry)
             roles.append(entry["role"])
-        twice = sorted({role for role in roles if roles.count(role) > 1})
+        twice = sorted({role for role in roles if roles.count(role) > 1} - set(MANY))
         if twice:
             raise ReidEdgeError(
                 "The manifest gives two files for %s; export the bundle again." % ", ".join(twice)

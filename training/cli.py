@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from runtime.errors import ReidEdgeError
+from training import data_cli, qat_cli
 
 _EPILOG = """examples:
   reid-train --recipe bot --data market1501 --eval market1501 --out runs/bot
@@ -22,6 +24,8 @@ _EPILOG = """examples:
       fit a trained network to your own people: one folder per person
   torchrun --nproc_per_node 4 -m training.cli --recipe rga --data msmt17 --out runs/rga
       four GPUs
+
+CUHK03 comes as a MATLAB file; `reid-train data` makes a folder of it (reid-train data --help).
 
 exit status: 0 done, 2 the input cannot be used, 130 interrupted (continue with --resume)
 """
@@ -51,6 +55,15 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument("--views", type=Path, metavar="CSV", help="view labels: lines path,view")
     data.add_argument("--eval", type=Path, metavar="DIR", help="evaluation set: mAP and Rank-k")
     data.add_argument(
+        "--protocol", type=Path, metavar="MAT", help="new protocol of CUHK03 under its own names"
+    )
+    data.add_argument(
+        "--include-val", action="store_true", help="MSMT17: also train on its validation images"
+    )
+    data.add_argument(
+        "--identities", type=int, metavar="N", help="train on the first N people only, for trials"
+    )
+    data.add_argument(
         "--skip-unreadable", action="store_true", help="leave out images that cannot be decoded"
     )
     start = p.add_argument_group("other networks")
@@ -62,14 +75,24 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--resume", action="store_true", help="continue an interrupted run in --out")
     run.add_argument("--device", help="cpu, cuda, cuda:1; default: cuda where there is one")
-    run.add_argument("--threads", type=int, metavar="N", help="CPU threads; default: all cores")
+    run.add_argument(
+        "--threads", type=_positive, metavar="N", help="CPU threads; default: all cores"
+    )
     run.add_argument("--json", action="store_true", help="print the run's record as JSON")
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["data"]:
+        return data_cli.main(argv[1:])
+    if argv[:1] == ["qat"]:
+        return qat_cli.main(argv[1:])
     p = parser()
     arguments = p.parse_args(argv)
+    # The progress bar is for terminals; a log gets a line per epoch instead.
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("training").setLevel(logging.WARNING if sys.stderr.isatty() else logging.INFO)
     try:
         if arguments.recipes or arguments.fields:
             print(_recipes() if arguments.recipes else _fields())
@@ -77,7 +100,8 @@ def main(argv: list[str] | None = None) -> int:
         for name in ("recipe", "data"):
             if getattr(arguments, name) is None:
                 p.error(f"--{name} is required")
-        print(_train(arguments))
+        if (text := _train(arguments)) is not None:
+            print(text)
     except ReidEdgeError as error:
         print(f"reid-train: {error}", file=sys.stderr)
         return error.exit_code
@@ -87,7 +111,8 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _train(arguments: argparse.Namespace) -> str:
+def _train(arguments: argparse.Namespace) -> str | None:
+    """Train and return what to print, which only the first of several processes does."""
     # Imported here so that --help and usage errors need no torch.
     from training.recipe import read_recipe
     from training.run import TrainOptions, train
@@ -101,6 +126,9 @@ def _train(arguments: argparse.Namespace) -> str:
         evaluation=arguments.eval,
         layout=arguments.layout,
         views=arguments.views,
+        include_val=arguments.include_val,
+        protocol=arguments.protocol,
+        identities=arguments.identities,
         teacher=arguments.teacher,
         init=arguments.init,
         resume=arguments.resume,
@@ -112,6 +140,8 @@ def _train(arguments: argparse.Namespace) -> str:
         record = train(options, _bar, lambda line: print(line, file=sys.stderr))
     except Interrupted:
         raise KeyboardInterrupt from None
+    if record is None:
+        return None
     if arguments.json:
         return json.dumps({**record, "out": str(options.out)})
     return _summary(record, options.out)
@@ -147,6 +177,12 @@ def _assignment(text: str) -> tuple[str, str]:
     if not found or not name:
         raise argparse.ArgumentTypeError(f"expected FIELD=VALUE, got {text!r}")
     return name, value
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1, got {text!r}")
+    return int(text)
 
 
 def _bar(label: str, total: int) -> tqdm:

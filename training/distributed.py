@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed
+
+from runtime.errors import ReidEdgeError
+
+# The others wait while the first embeds a training set with the teacher, or evaluates.
+PATIENCE = timedelta(hours=6)
 
 
 @dataclass(frozen=True)
@@ -58,16 +65,35 @@ def join(device: str | None = None) -> Processes:
     """Join the group that ``torchrun`` started, or stand alone.
 
     Args:
-        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; default: CUDA where there is one.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; default: CUDA where there is one. ``"cuda"`` is
+            the GPU of this process's number on its machine.
+
+    Raises:
+        ReidEdgeError: No such device.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
-    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if world_size > 1 and name == "cuda":
-        name = f"cuda:{local}"
-    chosen = torch.device(name)
+    chosen = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"), local)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if world_size > 1 and not distributed.is_initialized():
-        distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        backend = "nccl" if chosen.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, timeout=PATIENCE)
     return Processes(rank, world_size, chosen)
+
+
+def _device(name: str, local_rank: int) -> torch.device:
+    """The device of a name, checked."""
+    known = re.fullmatch(r"cpu|cuda(?::(\d+))?", name)
+    if known is None:
+        raise ReidEdgeError(f"Expected the device cpu, cuda or cuda:1, got {name!r}.")
+    if name == "cpu":
+        return torch.device("cpu")
+    number = int(known[1] or local_rank)
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if number >= found:
+        raise ReidEdgeError(
+            f"Device cuda:{number} was asked for, but torch sees {found} CUDA device(s) here; use "
+            "another --device or fewer processes."
+        )
+    return torch.device("cuda", number)

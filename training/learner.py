@@ -20,6 +20,8 @@ from training.losses.distill import FeatureDistillation, SimilarityDistillation
 from training.losses.metric import CenterLoss, CircleLoss, TripletLoss
 from training.recipe import Classification, Losses
 
+BEHIND_NECK = ("classification", "distill_features", "distill_similarity")
+
 
 class PixelPreparation(nn.Module):
     """(N, H, W, 3) uint8 to (N, 3, H, W) float32 as ``runtime.preprocess`` computes it."""
@@ -29,9 +31,13 @@ class PixelPreparation(nn.Module):
 
     def __init__(self, contract: InputContract):
         super().__init__()
-        mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (contract.mean, contract.std))
-        self.register_buffer("gain", contract.scale / std, persistent=False)
-        self.register_buffer("offset", -mean / std, persistent=False)
+        # Rounded once, from float64, as the runtime's are.
+        mean, std = (
+            torch.tensor(v, dtype=torch.float64).reshape(1, 3, 1, 1)
+            for v in (contract.mean, contract.std)
+        )
+        self.register_buffer("gain", (contract.scale / std).float(), persistent=False)
+        self.register_buffer("offset", (-mean / std).float(), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         # The permuted view of HWC memory is exactly channels_last, the fast layout for training.
@@ -85,7 +91,7 @@ class Learner(nn.Module):
         self.weights: dict[str, float] = {}
         dim = network.dim
         if losses.classification.weight:
-            if isinstance(network.neck, nn.Linear):
+            if network.neck is None or isinstance(network.neck, nn.Linear):
                 self.heads["norm"] = nn.BatchNorm1d(dim)
             self.heads["classifier"] = classifier(losses.classification, dim, classes)
             smoothed = SmoothedCrossEntropy(
@@ -120,6 +126,11 @@ class Learner(nn.Module):
     def loss_names(self) -> Sequence[str]:
         """Names of the active losses, in a fixed order."""
         return tuple(self.weights)
+
+    @property
+    def trains_neck(self) -> bool:
+        """Whether a loss sees what is behind the neck, so that the neck has gradients."""
+        return any(name in self.weights for name in BEHIND_NECK)
 
     def forward(
         self,

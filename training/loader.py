@@ -6,12 +6,13 @@ position only, so neither the number of workers nor an interruption changes a ru
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -20,13 +21,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from runtime.contract import InputContract
+from runtime.errors import ReidEdgeError
 from runtime.preprocess import read_image, resize_crop
 from training.augment import Pipeline, item_rng
-
-Progress = Callable[[str, int], Any]
-"""``progress(label, total)`` returns a bar with ``update(n)`` and ``close()``."""
+from training.progress import Progress
 
 DECODE_THREADS = 4
+# Forked workers share the cache; started in another way, each would be sent a copy in every epoch.
+START = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
+
+Item = tuple[np.ndarray, int, bool]
 
 
 class Batch(NamedTuple):
@@ -34,12 +38,12 @@ class Batch(NamedTuple):
 
     Attributes:
         images: (N, height, width, 3) uint8 in the network's colour order.
-        index: (N,) int64 positions in the training set.
+        indices: (N,) int64 positions in the training set.
         flipped: (N,) bool, whether each image is mirrored.
     """
 
     images: Tensor
-    index: Tensor
+    indices: Tensor
     flipped: Tensor
 
 
@@ -71,21 +75,23 @@ class CropImages:
             return lazily
         cache = np.empty((len(paths), contract.height, contract.width, 3), np.uint8)
         bar = progress("reading crops", len(paths))
-        with ThreadPoolExecutor(DECODE_THREADS) as pool:
-            for i, image in enumerate(pool.map(lazily.read, range(len(paths)))):
-                cache[i] = image
-                bar.update(1)
-        bar.close()
+        try:
+            with ThreadPoolExecutor(DECODE_THREADS) as pool:
+                for i, image in enumerate(pool.map(lazily.read, range(len(paths)))):
+                    cache[i] = image
+                    bar.update(1)
+        finally:
+            bar.close()
         return cls(paths, contract, cache)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def read(self, index: int) -> np.ndarray:
-        """(height, width, 3) uint8 crop in the contract's colour order."""
+        """(height, width, 3) uint8 crop in the contract's colour order; not to be written to."""
         if self.cache is not None:
             return self.cache[index]
-        return resize_crop(read_image(self.paths[index]), self.contract)
+        return np.ascontiguousarray(resize_crop(read_image(self.paths[index]), self.contract))
 
 
 class _Augmented(Dataset):
@@ -94,15 +100,22 @@ class _Augmented(Dataset):
     def __init__(self, crops: CropImages, pipeline: Pipeline, seed: int):
         self.crops, self.pipeline, self.seed = crops, pipeline, seed
 
-    def __getitem__(self, key: tuple[int, int, int]) -> tuple[np.ndarray, int, bool]:
+    def __getitem__(self, key: tuple[int, int, int]) -> Item | ReidEdgeError:
         epoch, position, index = key
-        image, flipped = self.pipeline(self.crops.read(index), item_rng(self.seed, epoch, position))
+        try:
+            crop = self.crops.read(index)
+        except ReidEdgeError as error:
+            return error  # raised in a worker, it would arrive with the worker's traceback
+        image, flipped = self.pipeline(crop, item_rng(self.seed, epoch, position))
         return image, index, flipped
 
 
-def _stack(items: list[tuple[np.ndarray, int, bool]]) -> Batch:
-    images, index, flipped = zip(*items)
-    return Batch(torch.from_numpy(np.stack(images)), torch.tensor(index), torch.tensor(flipped))
+def _stack(items: list[Item | ReidEdgeError]) -> Batch | ReidEdgeError:
+    for item in items:
+        if isinstance(item, ReidEdgeError):
+            return item
+    images, indices, flipped = zip(*items)
+    return Batch(torch.from_numpy(np.stack(images)), torch.tensor(indices), torch.tensor(flipped))
 
 
 def _quiet_worker(worker: int) -> None:
@@ -137,6 +150,9 @@ class BatchLoader:
             epoch: Number of the epoch.
             first_step: Steps to leave out, when a run is resumed within an epoch.
             rank, world_size: Which part of each global batch ``plan`` is; N images per rank.
+
+        Raises:
+            ReidEdgeError: An image that cannot be decoded (any more).
         """
         steps, size = plan.shape
         keys = [
@@ -146,13 +162,17 @@ class BatchLoader:
             ]
             for step in range(first_step, steps)
         ]
-        return iter(
-            DataLoader(
-                self._dataset,
-                batch_sampler=keys,
-                num_workers=self._workers,
-                collate_fn=_stack,
-                worker_init_fn=_quiet_worker,
-                prefetch_factor=4 if self._workers else None,
-            )
+        made = DataLoader(
+            self._dataset,
+            batch_sampler=keys,
+            num_workers=self._workers,
+            collate_fn=_stack,
+            worker_init_fn=_quiet_worker,
+            prefetch_factor=4 if self._workers else None,
+            multiprocessing_context=START if self._workers else None,
+            generator=torch.Generator(),  # else every start would draw from torch's global one
         )
+        for batch in made:
+            if isinstance(batch, ReidEdgeError):
+                raise batch
+            yield batch

@@ -95,20 +95,24 @@ class Distillation(Section):
 
 
 class Losses(Section):
-    classification: Classification = Classification()
-    triplet: Triplet = Triplet()
-    centre: Centre = Centre()
-    circle: Circle = Circle()
+    classification: Classification = Field(default_factory=Classification)
+    triplet: Triplet = Field(default_factory=Triplet)
+    centre: Centre = Field(default_factory=Centre)
+    circle: Circle = Field(default_factory=Circle)
     distill_features: Distillation = Field(
-        Distillation(), description="cosine to the teacher's embedding"
+        default_factory=Distillation, description="cosine to the teacher's embedding"
     )
     distill_similarity: Distillation = Field(
-        Distillation(), description="the teacher's similarities to other images"
+        default_factory=Distillation, description="the teacher's similarities to other images"
     )
 
     @property
     def need_teacher(self) -> bool:
         return self.distill_features.weight > 0 or self.distill_similarity.weight > 0
+
+    @property
+    def needs_bank(self) -> bool:
+        return self.distill_similarity.weight > 0 and self.distill_similarity.bank
 
 
 class Teacher(Section):
@@ -154,16 +158,16 @@ class Recipe(Section):
     name: str = Field("custom", pattern=r"^[A-Za-z0-9_.-]+$", description="name of the recipe")
     description: str = Field("", description="what it is for")
     network: NetworkSpec = Field(description="what is trained, see models/spec.py")
-    data: Data = Data()
-    sampler: Sampler = Sampler()
+    data: Data = Field(default_factory=Data)
+    sampler: Sampler = Field(default_factory=Sampler)
     augment: dict[str, dict[str, Any]] = Field(
         {"flip": {"probability": 0.5}},
         description="augmentations by name with their parameters, see training/augment",
     )
-    losses: Losses = Losses()
-    teacher: Teacher = Teacher()
-    optimizer: Optimizer = Optimizer()
-    schedule: Schedule = Schedule()
+    losses: Losses = Field(default_factory=Losses)
+    teacher: Teacher = Field(default_factory=Teacher)
+    optimizer: Optimizer = Field(default_factory=Optimizer)
+    schedule: Schedule = Field(default_factory=Schedule)
     ema: Optional[Ema] = Field(None, description="running mean of the weights; null: off")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast to bfloat16")
     evaluate_every_epochs: PositiveInt = Field(
@@ -250,10 +254,18 @@ def _check_consistent(recipe: Recipe, where: str) -> None:
     parts = [getattr(losses, name) for name in type(losses).model_fields]
     if not any(part.weight > 0 for part in parts):
         raise ReidEdgeError(f"{where}: there is no loss with a weight above 0; set one.")
-    if losses.triplet.weight > 0 and sampler.kind != "pk":
-        raise ReidEdgeError(f"{where}: the triplet loss needs sampler.kind pk, got uniform.")
-    if losses.triplet.weight > 0 and sampler.images < 2:
-        raise ReidEdgeError(f"{where}: the triplet loss needs sampler.images of at least 2, got 1.")
+    for name in ("triplet", "circle"):  # without two images of a person they are always 0
+        if getattr(losses, name).weight > 0 and sampler.kind != "pk":
+            raise ReidEdgeError(f"{where}: the {name} loss needs sampler.kind pk, got uniform.")
+        if getattr(losses, name).weight > 0 and sampler.images < 2:
+            raise ReidEdgeError(
+                f"{where}: the {name} loss needs sampler.images of at least 2, got 1."
+            )
+    if losses.needs_bank and recipe.teacher.mode == "live":
+        raise ReidEdgeError(
+            f"{where}: losses.distill_similarity.bank needs a fixed teacher; set teacher.mode "
+            "fixed or bank false."
+        )
 
 
 def _no_source(rng):

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
-import signal
-import sys
-from collections.abc import Callable
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,18 +15,27 @@ from torch import Tensor
 from benchmarks.datasets import open_retrieval_set
 from models.checkpoint import LoadedNetwork, load_network
 from models.spec import build_network
-from models.state_file import file_sha256
 from runtime.errors import ReidEdgeError
 from training.augment import Pipeline
-from training.data import TrainingSet, check_readable, leave_out_unreadable, open_training_set
+from training.data import (
+    TrainingSet,
+    check_readable,
+    leave_out_unreadable,
+    limit_identities,
+    open_training_set,
+)
 from training.distributed import Processes, join
 from training.initialize import initialize
-from training.loader import BatchLoader, CropImages, Progress
+from training.loader import BatchLoader, CropImages
+from training.progress import Progress, silent
 from training.recipe import Recipe
+from training.record import continued_record, fingerprint, new_record, provenance
 from training.run_folder import RunFolder
 from training.sampler import PKSampler, UniformSampler
+from training.signals import stopped_by_signals
+from training.task import Task
 from training.teacher import LiveTeacher, embed_with_mirror, stored_embeddings
-from training.trainer import Interrupted, Task, Trainer
+from training.trainer import Interrupted, Trainer
 
 Say = Callable[[str], Any]
 
@@ -48,6 +51,9 @@ class TrainOptions:
         evaluation: Folder of an evaluation set, or None.
         layout: Layout of ``data``; default: recognised.
         views: CSV file of view labels, or None.
+        include_val: Also train on MSMT17's validation images.
+        protocol: The new protocol's file, for CUHK03 under its own file names.
+        identities: Train on the first so many people only.
         teacher: Checkpoint to learn from, or None.
         init: Checkpoint to start from, or None.
         resume: Continue the run in ``out``.
@@ -62,6 +68,9 @@ class TrainOptions:
     evaluation: Path | None = None
     layout: str | None = None
     views: Path | None = None
+    include_val: bool = False
+    protocol: Path | None = None
+    identities: int | None = None
     teacher: Path | None = None
     init: Path | None = None
     resume: bool = False
@@ -70,7 +79,7 @@ class TrainOptions:
     threads: int | None = None
 
 
-def train(options: TrainOptions, progress: Progress, say: Say) -> dict[str, Any]:
+def train(options: TrainOptions, progress: Progress, say: Say) -> dict[str, Any] | None:
     """Run a recipe to its end.
 
     Args:
@@ -79,7 +88,7 @@ def train(options: TrainOptions, progress: Progress, say: Say) -> dict[str, Any]
         say: Receives lines for the user.
 
     Returns:
-        The run's record, as stored in ``run.json``.
+        The run's record, as stored in ``run.json``; None in other processes than the first.
 
     Raises:
         ReidEdgeError: Anything the user can correct.
@@ -88,36 +97,48 @@ def train(options: TrainOptions, progress: Progress, say: Say) -> dict[str, Any]
     if options.threads:
         torch.set_num_threads(options.threads)
     processes = join(options.device)
-    quiet = not processes.first
     try:
-        return _train(options, processes, _silent if quiet else progress, _mute if quiet else say)
+        if processes.first:
+            return _train(options, processes, progress, say)
+        _train(options, processes, silent, _mute)
+        return None
     finally:
         processes.close()
 
 
 def _train(options: TrainOptions, processes: Processes, progress: Progress, say: Say) -> dict:
+    """``train`` in a group of processes; mistakes are found before the first file is written."""
     recipe, folder = options.recipe, RunFolder(options.out)
+    state = None
     if options.resume:
         _check_same_recipe(recipe, folder)
+        state = folder.load_state()
+    else:
+        folder.check_free()
     _seed(recipe.seed)
     found = _open_data(options, progress, say)
+    images = fingerprint(found)
+    if state is not None:
+        _check_same_place(state, images, processes.world_size, folder)
     sampler = _sampler(recipe, found, processes)
     evaluation = open_retrieval_set(options.evaluation) if options.evaluation else None
     teacher = _load_teacher(options)
+    network = build_network(recipe.network)
+    if teacher is not None:
+        _check_bank(recipe, network.dim, teacher)
+    if options.init and state is None:
+        say(str(initialize(network, options.init)))
+    record = new_record(recipe, found, teacher, options.init, processes)
+    if options.resume and (stored := folder.stored_record()) is not None:
+        record = continued_record(record, stored, state is not None)
     if processes.first and not options.resume:
         folder.create(recipe.to_dict())
     processes.wait()
 
-    contract = recipe.network.input_contract()
     paths = [crop.path for crop in found.crops]
-    crops = CropImages.open(paths, contract, recipe.data.cache == "memory", progress)
+    in_memory = recipe.data.cache == "memory"
+    crops = CropImages.open(paths, recipe.network.input_contract(), in_memory, progress)
     pipeline = Pipeline.build(recipe.augment, lambda rng: crops.read(int(rng.integers(len(crops)))))
-    fingerprint = _fingerprint(found)
-    signals = _teach(teacher, recipe, folder, paths, fingerprint, processes, progress)
-    network = build_network(recipe.network)
-    if options.init and not options.resume:
-        say(str(initialize(network, options.init)))
-    record = _record(options, found, teacher, processes)
     task = Task(
         recipe=recipe,
         network=network.to(processes.device),
@@ -126,13 +147,13 @@ def _train(options: TrainOptions, processes: Processes, progress: Progress, say:
         sampler=sampler,
         loader=BatchLoader(crops, pipeline, recipe.seed, recipe.data.workers),
         folder=folder,
-        provenance=_provenance(recipe, found, teacher),
+        provenance=provenance(recipe, found, teacher),
         evaluation=evaluation,
-        teacher=signals,
-        fingerprint=fingerprint,
+        teacher=_teach(teacher, recipe, folder, paths, images, processes, progress),
+        fingerprint=images,
     )
     trainer = Trainer(task, processes, progress)
-    if options.resume and (state := folder.load_state()) is not None:
+    if state is not None:
         trainer.restore(state)
         say(f"resumed in epoch {trainer.position.epoch + 1}")
     return _run(trainer, record)
@@ -154,20 +175,32 @@ def _run(trainer: Trainer, record: dict[str, Any]) -> dict[str, Any]:
 
     write("running")
     try:
-        with _stopped_by_signals(trainer.request_stop):
+        with stopped_by_signals(trainer.request_stop):
             trainer.run()
-    except Interrupted:
-        write("interrupted")
-        raise
-    except ReidEdgeError:
-        write("failed")
+    except BaseException as error:
+        stopped = isinstance(error, (Interrupted, KeyboardInterrupt))
+        with suppress(ReidEdgeError):  # on a full disk, say: what stopped the run matters more
+            write("interrupted" if stopped else "failed")
+        if isinstance(error, torch.OutOfMemoryError):
+            raise ReidEdgeError(
+                f"The GPU has too little memory for batches of {trainer.task.sampler.batch} images "
+                "of this network; use a smaller batch (sampler), or precision bf16."
+            ) from None
         raise
     write("finished")
     return record
 
 
 def _open_data(options: TrainOptions, progress: Progress, say: Say) -> TrainingSet:
-    found = open_training_set(options.data, layout=options.layout, views=options.views)
+    found = open_training_set(
+        options.data,
+        layout=options.layout,
+        include_val=options.include_val,
+        protocol=options.protocol,
+        views=options.views,
+    )
+    if options.identities is not None:
+        found = limit_identities(found, options.identities)
     if options.skip_unreadable:
         found = leave_out_unreadable(found, progress)
     elif unreadable := check_readable(found, progress):
@@ -180,10 +213,13 @@ def _open_data(options: TrainOptions, progress: Progress, say: Say) -> TrainingS
     return found
 
 
-def _sampler(recipe: Recipe, found: TrainingSet, processes: Processes):
-    settings, place = recipe.sampler, (processes.rank, processes.world_size)
+def _sampler(
+    recipe: Recipe, found: TrainingSet, processes: Processes
+) -> PKSampler | UniformSampler:
+    settings = recipe.sampler
+    place = {"rank": processes.rank, "world_size": processes.world_size}
     if settings.kind == "uniform":
-        return UniformSampler(len(found.crops), settings.batch, recipe.seed, *place)
+        return UniformSampler(len(found.crops), settings.batch, recipe.seed, **place)
     weights = None
     if settings.rear_weight != 1.0:
         if not any(crop.view for crop in found.crops):
@@ -198,13 +234,12 @@ def _sampler(recipe: Recipe, found: TrainingSet, processes: Processes):
         images=settings.images,
         seed=recipe.seed,
         weights=weights,
-        rank=processes.rank,
-        world_size=processes.world_size,
+        **place,
     )
 
 
 def _load_teacher(options: TrainOptions) -> LoadedNetwork | None:
-    needed, losses = options.recipe.losses.need_teacher, options.recipe.losses
+    needed = options.recipe.losses.need_teacher
     if needed != (options.teacher is not None):
         raise ReidEdgeError(
             f"Recipe {options.recipe.name} learns from a teacher; pass --teacher CHECKPOINT."
@@ -214,21 +249,29 @@ def _load_teacher(options: TrainOptions) -> LoadedNetwork | None:
         )
     if options.teacher is None:
         return None
-    teacher = load_network(options.teacher)
-    bank = losses.distill_similarity.weight > 0 and losses.distill_similarity.bank
-    if bank and options.recipe.teacher.mode == "live":
+    return load_network(options.teacher)
+
+
+def _check_bank(recipe: Recipe, dim: int, teacher: LoadedNetwork) -> None:
+    if recipe.losses.needs_bank and dim != teacher.embedding.dim:
         raise ReidEdgeError(
-            "losses.distill_similarity.bank needs a fixed teacher; set teacher.mode fixed or "
-            "bank false."
+            f"losses.distill_similarity.bank needs a network whose embedding is as long as the "
+            f"teacher's, {teacher.embedding.dim}, got {dim}; set network.dim or bank false."
         )
-    return teacher
 
 
 def _teach(
-    teacher: LoadedNetwork | None, recipe, folder, paths, fingerprint, processes, progress
+    teacher: LoadedNetwork | None,
+    recipe: Recipe,
+    folder: RunFolder,
+    paths: Sequence[Path],
+    images: str,
+    processes: Processes,
+    progress: Progress,
 ) -> Tensor | LiveTeacher | None:
     if teacher is None:
         return None
+    """What the teacher says: prepared now, or asked in every step. ``images`` is a fingerprint."""
     if recipe.teacher.mode == "live":
         colour = recipe.network.input_contract().color
         return LiveTeacher(teacher, colour, processes.device)
@@ -236,7 +279,7 @@ def _teach(
     def compute() -> Tensor:
         return embed_with_mirror(teacher, paths, processes.device, progress)
 
-    key = f"{teacher.sha256} {fingerprint}"
+    key = f"{teacher.sha256} {images}"
     if processes.first:  # the others read what the first has stored
         stored_embeddings(folder.teacher, key, compute)
     processes.wait()
@@ -253,87 +296,24 @@ def _check_same_recipe(recipe: Recipe, folder: RunFolder) -> None:
         )
 
 
-def _fingerprint(found: TrainingSet) -> str:
-    """Changes with the names, order and labels of the training images."""
-    digest = hashlib.sha256()
-    for crop in found.crops:
-        digest.update(f"{crop.path.name} {crop.person}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def _provenance(
-    recipe: Recipe, found: TrainingSet, teacher: LoadedNetwork | None
-) -> dict[str, str | int | float]:
-    taught = f", taught by {teacher.arch} ({teacher.source})" if teacher else ""
-    return {
-        "recipe": f"{recipe.name}{taught}",
-        "training_data": f"{found.name} ({found.layout}): {len(found.crops)} images of "
-        f"{found.identities} people",
-        "seed": recipe.seed,
-    }
-
-
-def _record(options, found, teacher, processes) -> dict[str, Any]:
-    device = processes.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {
-        "schema": 1,
-        "recipe": options.recipe.name,
-        "arch": options.recipe.network.arch,
-        "seed": options.recipe.seed,
-        "data": found.record(),
-        "teacher": teacher and {"arch": teacher.arch, "sha256": teacher.sha256},
-        "init": options.init and {"file": options.init.name, "sha256": file_sha256(options.init)},
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "device": name,
-        "processes": processes.world_size,
-        "threads": torch.get_num_threads(),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "opencv": cv2.__version__,
-        },
-    }
+def _check_same_place(
+    state: dict[str, Any], images: str, world_size: int, folder: RunFolder
+) -> None:
+    for what, then, now in (
+        ("training images or labels", state["fingerprint"], images),
+        ("number of processes", state["world_size"], world_size),
+    ):
+        if then != now:
+            raise ReidEdgeError(
+                f"{folder.path} was started with another {what} ({then}, now {now}); resume with "
+                "the same or start again in another --out."
+            )
 
 
 def _seed(seed: int) -> None:
     torch.manual_seed(seed)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-
-
-@contextmanager
-def _stopped_by_signals(stop: Callable[[], None]):
-    """Let SIGINT and SIGTERM end the run behind a step; a second one ends it at once."""
-
-    def handle(number, frame) -> None:
-        stop()
-        signal.signal(number, previous[number])
-        print("\nstopping behind this step; again to stop at once", file=sys.stderr)
-
-    try:
-        previous = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread: the caller has the signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-class _SilentBar:
-    def update(self, n: int) -> None: ...
-
-    def close(self) -> None: ...
-
-    def set_postfix_str(self, text: str) -> None: ...
-
-
-def _silent(label: str, total: int) -> _SilentBar:
-    return _SilentBar()
 
 
 def _mute(text: str) -> None: ...

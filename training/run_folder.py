@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import errno
+import io
 import json
 import os
+import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,20 +44,28 @@ class RunFolder:
         self.curves_csv, self.curves_png = path / "curves.csv", path / "curves.png"
         self.record, self.teacher = path / "run.json", path / "teacher.npz"
 
-    def create(self, recipe: Mapping[str, Any]) -> None:
-        """Start a new run.
+    def check_free(self) -> None:
+        """Refuse a folder that holds a run already.
 
         Raises:
-            ReidEdgeError: The folder holds a run already, or cannot be made.
+            ReidEdgeError: It does.
         """
         if self.state.exists() or self.recipe.exists():
             raise ReidEdgeError(
                 f"{self.path} already holds a training run; continue it with --resume or give "
                 "another --out."
             )
+
+    def create(self, recipe: Mapping[str, Any]) -> None:
+        """Start a new run.
+
+        Raises:
+            ReidEdgeError: The folder holds a run already, or cannot be made.
+        """
+        self.check_free()
         with explained(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        self.write_text(self.recipe, yaml.safe_dump(dict(recipe), sort_keys=False))
+        write_text(self.recipe, yaml.safe_dump(dict(recipe), sort_keys=False))
 
     def stored_recipe(self) -> dict[str, Any]:
         """The recipe the run was started with.
@@ -65,11 +75,21 @@ class RunFolder:
         """
         if not self.recipe.is_file():
             raise ReidEdgeError(f"No training run in {self.path} to resume; leave out --resume.")
-        return yaml.safe_load(self.recipe.read_text(encoding="utf-8"))
+        return _mapping(self.recipe, yaml.safe_load)
+
+    def stored_record(self) -> dict[str, Any] | None:
+        """``run.json``, or None where the run was stopped before its first.
+
+        Raises:
+            ReidEdgeError: A damaged file.
+        """
+        return _mapping(self.record, json.loads) if self.record.is_file() else None
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Replace ``state.pt``; a crash or a full disk leaves the old one."""
-        self.replace(self.state, lambda part: torch.save({"schema": STATE_SCHEMA, **state}, part))
+        buffer = io.BytesIO()  # torch's own file writer reports a full disk in many ways
+        torch.save({"schema": STATE_SCHEMA, **state}, buffer)
+        replace_file(self.state, lambda part: part.write_bytes(buffer.getbuffer()))
 
     def load_state(self) -> dict[str, Any] | None:
         """Contents of ``state.pt``, or None where the run was stopped before its first.
@@ -80,16 +100,21 @@ class RunFolder:
         if not self.state.is_file():
             return None
         try:
+            with zipfile.ZipFile(self.state) as archive:
+                if damaged := archive.testzip():  # torch does not compare the checksums
+                    raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
             state = torch.load(self.state, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged file
-            reason = str(error).splitlines()[0]
+            reason = " ".join(str(error).split())[:200]
             raise ReidEdgeError(
-                f"{self.state} cannot be read ({reason}); start again in another --out."
+                f"{self.state} cannot be read ({reason}); start again in another --out, from "
+                f"{self.last} with --init if that is there."
             ) from None
-        if state.get("schema") != STATE_SCHEMA:
+        schema = state.get("schema") if isinstance(state, dict) else None
+        if schema != STATE_SCHEMA:
             raise ReidEdgeError(
-                f"{self.state} has schema {state.get('schema')!r}, expected {STATE_SCHEMA}; "
-                "resume with the version of reid-edge that wrote it."
+                f"{self.state} has schema {schema!r}, expected {STATE_SCHEMA}; resume with the "
+                "version of reid-edge that wrote it."
             )
         return state
 
@@ -103,29 +128,46 @@ class RunFolder:
                 writer.writeheader()
                 writer.writerows(history)
 
-        self.replace(self.curves_csv, write)
+        replace_file(self.curves_csv, write)
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Replace ``run.json``."""
-        self.write_text(self.record, json.dumps(record, indent=2) + "\n")
+        write_text(self.record, json.dumps(record, indent=2) + "\n")
 
-    def write_text(self, path: Path, text: str) -> None:
-        """Replace a text file."""
-        self.replace(path, lambda part: part.write_text(text, encoding="utf-8"))
 
-    def replace(self, path: Path, write: Callable[[Path], Any]) -> None:
-        """Let ``write`` make a temporary file, then put it in place of ``path``.
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file; errors as ``replace_file``."""
+    replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
 
-        Raises:
-            ReidEdgeError: Full disk or no permission; ``path`` is as it was.
-        """
-        part = path.with_name(f".{path.stem}.part{path.suffix}")
-        with explained(path):
-            try:
-                write(part)
-                os.replace(part, path)
-            finally:
-                part.unlink(missing_ok=True)
+
+def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let ``write`` make a temporary file, then put it in place of ``path``.
+
+    Raises:
+        ReidEdgeError: Full disk or no permission; ``path`` is as it was.
+    """
+    part = path.with_name(f".{path.stem}.part{path.suffix}")  # the suffix decides some formats
+    with explained(path):
+        try:
+            write(part)
+            with open(part, "rb+") as file:
+                os.fsync(file.fileno())  # else a power failure could leave an empty file
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _mapping(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
+    """A file of the run that holds a mapping."""
+    try:
+        content = parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        content = " ".join(str(error).split())
+    if not isinstance(content, dict):
+        raise ReidEdgeError(
+            f"{path} is damaged ({str(content)[:200]}); start again in another --out."
+        )
+    return content
 
 
 @contextmanager
@@ -140,10 +182,3 @@ def explained(path: Path):
                 "--resume."
             ) from None
         raise ReidEdgeError(f"Cannot write {path}: {error.strerror or error}.") from None
-    except RuntimeError as error:  # torch's zip writer reports a full disk so
-        if "PytorchStreamWriter" not in str(error) and "inline_container" not in str(error):
-            raise
-        raise ReidEdgeError(
-            f"Cannot write {path}, probably because the disk is full; free some space and "
-            "continue with --resume."
-        ) from None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +14,16 @@ from torch import Tensor
 
 from models.checkpoint import LoadedNetwork
 from runtime.preprocess import preprocess, read_image
-from training.loader import Batch, Progress
+from training.loader import Batch
+from training.progress import Progress
+from training.run_folder import replace_file
 
 BATCH = 64
 
 
 def embed_with_mirror(
     teacher: LoadedNetwork,
-    paths: list[Path],
+    paths: Sequence[Path],
     device: torch.device,
     progress: Progress,
 ) -> Tensor:
@@ -40,14 +44,16 @@ def embed_with_mirror(
     network = teacher.network.to(device)
     embeddings = torch.empty(2, len(paths), teacher.embedding.dim)
     bar = progress("teacher", len(paths))
-    with torch.inference_mode():
-        for start in range(0, len(paths), BATCH):
-            crops = [read_image(path) for path in paths[start : start + BATCH]]
-            pixels = torch.from_numpy(preprocess(crops, teacher.input)).to(device)
-            for mirrored, x in enumerate((pixels, pixels.flip(3))):
-                embeddings[mirrored, start : start + len(crops)] = F.normalize(network(x)).cpu()
-            bar.update(len(crops))
-    bar.close()
+    try:
+        with torch.inference_mode():
+            for start in range(0, len(paths), BATCH):
+                crops = [read_image(path) for path in paths[start : start + BATCH]]
+                pixels = torch.from_numpy(preprocess(crops, teacher.input)).to(device)
+                for mirrored, x in enumerate((pixels, pixels.flip(3))):
+                    embeddings[mirrored, start : start + len(crops)] = F.normalize(network(x)).cpu()
+                bar.update(len(crops))
+    finally:
+        bar.close()
     return embeddings
 
 
@@ -58,19 +64,19 @@ def stored_embeddings(path: Path, key: str, compute: Callable[[], Tensor]) -> Te
         path: ``.npz`` file.
         key: What they depend on: the teacher's hash and the list of images.
         compute: Makes them.
+
+    Raises:
+        ReidEdgeError: The file cannot be written.
     """
     if path.is_file():
         try:
             with np.load(path, allow_pickle=False) as stored:
                 if str(stored["key"]) == key:
                     return torch.from_numpy(stored["embeddings"])
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error):
             pass  # a damaged cache is only a cache
     embeddings = compute()
-    temporary = path.with_name(path.name + ".part")
-    with open(temporary, "wb") as file:
-        np.savez(file, key=np.array(key), embeddings=embeddings.numpy())
-    temporary.replace(path)
+    replace_file(path, lambda p: np.savez(p, key=np.array(key), embeddings=embeddings.numpy()))
     return embeddings
 
 

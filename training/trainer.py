@@ -8,14 +8,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from benchmarks.datasets import RetrievalSet
 from models.adapters.native import save_network
-from models.network import ReidNetwork
 from runtime.contract import EmbeddingContract
 from runtime.errors import ReidEdgeError
 from training.curves import draw_curves
@@ -23,50 +20,20 @@ from training.distributed import Processes
 from training.ema import EmaNetwork
 from training.evaluate import evaluate
 from training.learner import Learner
-from training.loader import Batch, BatchLoader, Progress
+from training.loader import Batch
 from training.optimizer import build_optimizer, set_backbone_frozen
-from training.recipe import Recipe
-from training.run_folder import RunFolder
+from training.progress import Progress
+from training.run_folder import replace_file
 from training.schedule import LearningRate
-from training.teacher import LiveTeacher
+from training.task import Task
 
 SAVE_EVERY_S = 600.0
+DRAW_EVERY_S = 60.0
 _LOG = logging.getLogger(__name__)
 
 
 class Interrupted(Exception):
     """The run was asked to stop; its state is saved."""
-
-
-@dataclass
-class Task:
-    """What is trained on what.
-
-    Attributes:
-        recipe: How.
-        network: The network, on the device of ``processes``.
-        labels: (M,) int64 identity of each training image, contiguous from 0.
-        paths: Their files, named when a batch goes wrong.
-        sampler: Has ``epoch(n)``: (steps, N) int64 positions in the training set.
-        loader: Makes the batches.
-        folder: Where the run is kept.
-        provenance: Stored in every checkpoint.
-        evaluation: Judged on this set, or not at all.
-        teacher: (2, M, D) fixed embeddings, or a live teacher, or None.
-        fingerprint: Of the training images; a run is resumed on the same only.
-    """
-
-    recipe: Recipe
-    network: ReidNetwork
-    labels: np.ndarray
-    paths: list
-    sampler: Any
-    loader: BatchLoader
-    folder: RunFolder
-    provenance: dict[str, str | int | float]
-    evaluation: RetrievalSet | None = None
-    teacher: Tensor | LiveTeacher | None = None
-    fingerprint: str = ""
 
 
 @dataclass
@@ -115,7 +82,8 @@ class Trainer:
             int(task.labels.max()) + 1,
             teacher_dim,
             bf16=recipe.precision == "bf16",
-        ).to(processes.device, memory_format=torch.channels_last)
+        ).to(processes.device)
+        self.learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(self.learner, recipe.optimizer)
         self.ema = EmaNetwork(task.network, recipe.ema.decay) if recipe.ema else None
         self._model: nn.Module = self.learner
@@ -123,7 +91,8 @@ class Trainer:
             self._model = DistributedDataParallel(
                 self.learner,
                 device_ids=[processes.device] if processes.device.type == "cuda" else None,
-                find_unused_parameters=recipe.schedule.freeze_backbone_epochs > 0,
+                find_unused_parameters=recipe.schedule.freeze_backbone_epochs > 0
+                or not self.learner.trains_neck,
             )
         schedule = recipe.schedule
         self.rate = LearningRate(
@@ -141,6 +110,7 @@ class Trainer:
             self.bank = task.teacher[0].to(processes.device)
         self.position = Position()
         self._stop = False
+        self._drawn = -math.inf  # when the curves were last drawn
 
     @property
     def judged(self) -> nn.Module:
@@ -162,7 +132,7 @@ class Trainer:
             ReidEdgeError: Loss or gradient is not finite, or a file cannot be written.
         """
         epochs = self.task.recipe.schedule.epochs
-        steps = len(self.task.sampler.epoch(0))
+        steps = self.task.sampler.steps
         bar = self._progress("training", epochs * steps)
         bar.update(self.position.epoch * steps + self.position.step)
         try:
@@ -210,7 +180,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         device = self.processes.device
-        labels = self.labels[batch.index.to(device)]
+        labels = self.labels[batch.indices.to(device)]
         total, losses = self._model(
             batch.images.to(device), labels, self._teacher_of(batch), self.bank
         )
@@ -232,11 +202,12 @@ class Trainer:
         if teacher is None:
             return None
         if isinstance(teacher, Tensor):
-            return teacher[batch.flipped.long(), batch.index].to(self.processes.device)
+            return teacher[batch.flipped.long(), batch.indices].to(self.processes.device)
         return teacher(batch)
 
     def _not_finite(self, batch: Batch, losses: Tensor) -> str:
-        names = [self.task.paths[i].name for i in batch.index.tolist()]
+        paths = [self.task.paths[i] for i in batch.indices.tolist()]
+        names = [f"{path.parent.name}/{path.name}" for path in paths]  # as folders name the person
         values = ", ".join(f"{n} {v:.3g}" for n, v in zip(self.learner.loss_names, losses.tolist()))
         position = self.position
         kept = "no checkpoint was written yet"
@@ -271,8 +242,8 @@ class Trainer:
         )
         if self.processes.first:
             self._write(row)
+            _LOG.info("%s", _line(row, recipe.schedule.epochs))
         self.processes.wait()
-        _LOG.info("%s", row)
         if self._asked_to_stop() and not last:
             raise Interrupted
 
@@ -297,8 +268,11 @@ class Trainer:
             position.best = row["mAP"]
             self._save_network(folder.best, row)
         folder.write_curves(position.history)
-        title = f"{recipe.name}: {recipe.network.arch}"
-        folder.replace(folder.curves_png, lambda part: draw_curves(position.history, title, part))
+        now = time.monotonic()
+        if now - self._drawn > DRAW_EVERY_S or position.epoch == recipe.schedule.epochs:
+            title = f"{recipe.name}: {recipe.network.arch}"
+            replace_file(folder.curves_png, lambda p: draw_curves(position.history, title, p))
+            self._drawn = now
         self._save_state()
 
     def _save_network(self, path, row: dict[str, float]) -> None:
@@ -323,23 +297,20 @@ class Trainer:
         )
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state.
-
-        Raises:
-            ReidEdgeError: The training images or the number of processes are not the same.
-        """
-        for key, now in (
-            ("fingerprint", self.task.fingerprint),
-            ("world_size", self.processes.world_size),
-        ):
-            if state[key] != now:
-                raise ReidEdgeError(
-                    f"{self.task.folder.path} was trained with {key} {state[key]}, now it is "
-                    f"{now}; resume with the same images and number of processes."
-                )
+        """Continue from a saved state of the same task."""
         self.position = Position(**state["position"])
         self.learner.load_state_dict(state["learner"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema:
             self.ema.load_state_dict(state["ema"])
         torch.set_rng_state(state["random"])
+
+
+def _line(row: dict[str, float], epochs: int) -> str:
+    """An epoch for people who read a log."""
+    names = {"mAP": "mAP", "rank1": "Rank-1"}
+    judged = "".join(f", {label} {row[key]:.2f}" for key, label in names.items() if key in row)
+    return (
+        f"epoch {row['epoch']}/{epochs}: loss {row['total_loss']:.4f}{judged}, "
+        f"{row['elapsed_s']:.0f} s"
+    )

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Optional
 
 from runtime.backends.base import Backend
+from runtime.backends.horizon import HorizonBackend
 from runtime.bundle import ENGINES_DIR, Bundle
 from runtime.errors import ReidEdgeError
 
-BACKENDS = ("auto", "tensorrt", "onnxruntime")
+BACKENDS = ("auto", "tensorrt", "horizon", "onnxruntime")
 
 _log = logging.getLogger(__name__)
 
@@ -23,8 +24,9 @@ def open_backend(
 
     Args:
         bundle: An opened bundle.
-        backend: ``"tensorrt"``, ``"onnxruntime"``, or ``"auto"``: a TensorRT plan when reid-build has
-            made one, else ONNX Runtime. The choice is logged.
+        backend: ``"tensorrt"``, ``"horizon"``, ``"onnxruntime"``, or ``"auto"``: a TensorRT plan when
+            reid-build has made one, a model compiled for the X3 when the bundle has one, else ONNX
+            Runtime. The choice is logged.
         precision: ``"fp32"``, ``"fp16"`` or ``"int8"``; by default what the bundle was exported for.
         threads: CPU threads for ONNX Runtime; by default all cores.
 
@@ -36,6 +38,8 @@ def open_backend(
     plans = sorted((bundle.path / ENGINES_DIR).glob("*.plan"))
     if backend == "tensorrt" or (backend == "auto" and plans):
         return _open_tensorrt(bundle, plans, precision)
+    if backend == "horizon" or (backend == "auto" and bundle.has("model.bin")):
+        return _open_horizon(bundle, precision)
     return _open_onnxruntime(bundle, precision, threads)
 
 
@@ -54,6 +58,23 @@ def _open_tensorrt(bundle, plans, precision) -> Backend:
     return TensorRTBackend(plan, bundle)
 
 
+def _open_horizon(bundle, precision) -> Backend:
+    if precision not in (None, "int8"):
+        raise ReidEdgeError(
+            "The compiled model of bundle %s is int8, not %s; for another precision open the bundle "
+            'with backend="onnxruntime".' % (bundle.path, precision)
+        )
+    if not bundle.has("model.bin"):
+        raise ReidEdgeError(
+            "Bundle %s holds no model compiled for the X3 (it holds %s); export with --target x3 and run "
+            "the bundle's build.sh in the vendor's container."
+            % (bundle.path, ", ".join(bundle.roles()) or "no files")
+        )
+    model = bundle.find("model.bin")
+    _log.info("Using the Horizon BPU on %s", model.name)
+    return HorizonBackend(model, bundle)
+
+
 def _open_onnxruntime(bundle, precision, threads) -> Backend:
     try:  # here, because a board with a TensorRT plan need not have ONNX Runtime
         from runtime.backends.onnxruntime import OnnxRuntimeBackend
@@ -70,6 +91,10 @@ def _open_onnxruntime(bundle, precision, threads) -> Backend:
         _log.warning(
             "ONNX Runtime runs a Xavier bundle's INT8 model at about fp32 speed; "
             "for speed on this machine export with --target cpu."
+        )
+    if bundle.manifest.target == "x3":
+        _log.warning(
+            "ONNX Runtime runs an X3 bundle on the CPU; for the BPU compile its model.bin with build.sh."
         )
     _log.info("Using ONNX Runtime on %s", model.name)
     return OnnxRuntimeBackend(model, bundle.manifest.input.shape, threads=threads)

@@ -77,4 +77,5 @@ class OnnxRuntimeBackend(Backend):
         self.name = "onnxruntime-cpu"
 
     def _run(self, batch: np.ndarray) -> np.ndarray:
-        return self._session.run(None, {self._input_name: batch})[0]
+        output = self._session.run(None, {self._input_name: batch})[0]
+        return output.reshape(len(output), -1)  # an X3 network ends in (1, D, 1, 1)

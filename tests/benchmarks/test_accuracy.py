@@ -76,6 +76,71 @@ def test_several_networks_share_one_pass_over_the_images(market, monkeypatch):
     np.testing.assert_array_equal(got.features["b"], 2 * got.features["a"])
 
 
+def test_a_runner_may_see_the_images_otherwise(market, monkeypatch):
+    """Decoded once, transformed once for those that share a transform, plain for the others."""
+    decoded, changed, lock = [], [], threading.Lock()
+
+    def counting_read(path):
+        with lock:
+            decoded.append(path)
+        return read_image(path)
+
+    def darker(crop):
+        with lock:
+            changed.append(crop.shape)
+        return crop // 2
+
+    monkeypatch.setattr("benchmarks.accuracy.read_image", counting_read)
+    runners = {"plain": mean_color, "dark": mean_color, "dark too": lambda x: 2 * mean_color(x)}
+    got = embed_set(
+        runners, market.gallery, CONTRACT, batch=7, progress=False,
+        transforms={"dark": darker, "dark too": darker},
+    )  # fmt: skip
+    assert len(decoded) == len(changed) == 24
+    assert set(changed) == {(24, 12, 3)}, "before the resize"
+    crops = [read_image(c.path) for c in market.gallery]
+    expected = {
+        "plain": mean_color(preprocess(crops, CONTRACT)),
+        "dark": mean_color(preprocess([c // 2 for c in crops], CONTRACT)),
+    }
+    for name, features in expected.items():
+        np.testing.assert_array_equal(got.features[name], features)
+    np.testing.assert_array_equal(got.features["dark too"], 2 * got.features["dark"])
+
+
+def test_a_report_on_networks_that_see_the_images_otherwise(market):
+    def noise(crop):
+        return crop % 8  # the low bits know nobody's clothes
+
+    runners = {"colour": mean_color, "noise": mean_color}
+    report = measure_accuracy(
+        runners, market, CONTRACT, EMBEDDING, progress=False, transforms={"noise": noise}
+    )
+    alone = measure_accuracy({"colour": mean_color}, market, CONTRACT, EMBEDDING, progress=False)
+    np.testing.assert_array_equal(report.results["colour"].ap, alone.results["colour"].ap)
+    assert report.results["noise"].mAP < report.results["colour"].mAP
+
+
+def test_a_transform_without_its_network_is_refused(market):
+    with pytest.raises(
+        ReidEdgeError, match=r"given for \['int8'\], but the networks are \['fp32'\]"
+    ):
+        measure_accuracy(
+            {"fp32": mean_color}, market, CONTRACT, EMBEDDING, progress=False,
+            transforms={"int8": lambda crop: crop},
+        )  # fmt: skip
+
+
+def test_a_failing_transform_stops_the_run(market):
+    def refuse(crop):
+        raise ReidEdgeError("odd size")
+
+    with pytest.raises(ReidEdgeError, match="odd size"):
+        embed_set(
+            {"a": mean_color}, market.gallery, CONTRACT, progress=False, transforms={"a": refuse}
+        )
+
+
 def test_a_runner_may_reuse_its_output_buffer(market):
     buffer = np.empty((4, 3), np.float32)
 

@@ -194,7 +194,7 @@ def test_choice_is_logged_and_a_slow_one_is_a_warning(tmp_path, caplog):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"backend": "cuda"}, "one of auto, tensorrt, onnxruntime, got 'cuda'"),
+        ({"backend": "cuda"}, "one of auto, tensorrt, horizon, onnxruntime, got 'cuda'"),
         ({"backend": "onnxruntime", "precision": "int4"}, "has no model.int4"),
         ({"precision": "fp16"}, r"has no model.fp16; it holds .*model.fp32"),  # and no substitute
         ({"backend": "tensorrt"}, r"no TensorRT plan for int8 \(found none\); run reid-build"),

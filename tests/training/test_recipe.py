@@ -44,6 +44,14 @@ def test_every_field_is_described():
             "needs sampler.kind pk",
         ),
         ({"losses": {"triplet": {"weight": 1}}, "sampler": {"images": 1}}, "at least 2"),
+        (
+            {"losses": {"circle": {"weight": 1}}, "sampler": {"kind": "uniform"}},
+            "circle loss needs sampler.kind pk",
+        ),
+        (
+            {"losses": {"distill_similarity": {"weight": 1}}, "teacher": {"mode": "live"}},
+            "bank needs a fixed teacher",
+        ),
         ({"losses": {"classification": {"weight": 0}}}, "no loss"),
         ({"name": "a/b"}, "name"),
     ],
@@ -62,6 +70,8 @@ def test_fields_can_be_set_from_outside(tmp_path):
     )
     assert recipe.schedule.epochs == 3 and recipe.losses.triplet.margin is None
     assert recipe.ema is not None and recipe.ema.decay == 0.5
+    small = read_recipe(path, {"optimizer.learning_rate": "1e-3", "augment": "{}", "ema": "null"})
+    assert small.optimizer.learning_rate == 0.001 and small.augment == {} and small.ema is None
     with pytest.raises(ReidEdgeError, match=r"schedule\.epoks is not a field"):
         read_recipe(path, {"schedule.epoks": "3"})
     with pytest.raises(ReidEdgeError, match="needs a YAML value"):

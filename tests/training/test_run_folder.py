@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from runtime.errors import ReidEdgeError
-from training.run_folder import RunFolder
+from training.run_folder import RunFolder, replace_file, write_text
 
 
 @pytest.fixture
@@ -46,23 +46,37 @@ def test_damaged_or_foreign_state_is_refused(folder):
         folder.load_state()
 
 
+def test_a_flipped_byte_in_the_weights_is_noticed(folder):
+    folder.save_state({"weights": torch.zeros(1000)})
+    content = bytearray(folder.state.read_bytes())
+    content[content.index(bytes(3000)) + 1500] = 1
+    folder.state.write_bytes(content)
+    with pytest.raises(ReidEdgeError, match="wrong checksum"):
+        folder.load_state()
+
+
+def test_record_comes_back(folder):
+    assert folder.stored_record() is None
+    folder.write_record({"status": "running"})
+    assert folder.stored_record() == {"status": "running"}
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), "disk is full"),
         (OSError(errno.EACCES, "Permission denied"), "Permission denied"),
-        (RuntimeError("PytorchStreamWriter failed writing file data/0"), "disk is full"),
     ],
 )
 def test_failed_write_keeps_the_old_file_and_leaves_nothing(folder, error, said):
-    folder.write_text(folder.record, "old")
+    write_text(folder.record, "old")
 
     def fail(part):
         part.write_text("half")
         raise error
 
     with pytest.raises(ReidEdgeError, match=said):
-        folder.replace(folder.record, fail)
+        replace_file(folder.record, fail)
     assert folder.record.read_text() == "old"
     assert sorted(p.name for p in folder.path.iterdir()) == ["recipe.yaml", "run.json"]
 
@@ -70,7 +84,7 @@ def test_failed_write_keeps_the_old_file_and_leaves_nothing(folder, error, said)
 def test_a_really_full_disk(folder):
     """/dev/full accepts nothing, as a full disk does."""
     with pytest.raises(ReidEdgeError, match="disk is full"):
-        folder.replace(folder.record, lambda part: open("/dev/full", "w").write("x" * 100_000))
+        replace_file(folder.record, lambda part: open("/dev/full", "w").write("x" * 100_000))
 
 
 def test_curves_have_all_columns(folder):

@@ -1,0 +1,179 @@
+"""``build.sh``: from the bundle's ONNX file to the board's ``.bin``, with the vendor's tools."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+
+from export.x3.schema import Sections
+from runtime.errors import ReidEdgeError
+
+IMAGE = "openexplorer/ai_toolchain_ubuntu_20_x3j5_gpu:v1.0.0"
+LOGS = "logs"  # folder beside the script
+
+_SCRIPT = r"""
+#!/usr/bin/env bash
+# Converts the network in this folder for the Horizon X3: checker, makertbin, perf, verifier.
+# Needs hb_mapper on this machine, or docker and the vendor's image (HORIZON_IMAGE: another image).
+# BOARD_IP=address  the verifier also compares with the board.
+# TEST_IMAGE=file   the image it compares on, below this folder; else the vendor's own.
+# What the tools print is kept in @LOGS@/.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "$here"
+image=${HORIZON_IMAGE:-@IMAGE@}
+config=@CONFIG@
+model=@MODEL@
+calibration=@CALIBRATION@
+results=@WORKING_DIR@
+prefix=@PREFIX@
+logs=@LOGS@
+sample_bytes=@BYTES@
+
+fail() {
+  printf 'build.sh: %s\n' "$*" >&2
+  exit 1
+}
+
+check_files() {
+  local file size count=0
+  for file in "$model" "$config"; do
+    [[ -f $file ]] || fail "$here/$file is missing; export the bundle again"
+  done
+  [[ -z ${TEST_IMAGE:-} || -f $TEST_IMAGE ]] || fail "there is no $TEST_IMAGE (TEST_IMAGE) in $here"
+  [[ -n $calibration ]] || return 0
+  [[ -d $calibration ]] || fail "the calibration folder $here/$calibration is missing"
+  for file in "$calibration"/*; do
+    [[ -f $file ]] || continue
+    size=$(wc -c <"$file")
+    ((sample_bytes == 0 || size == sample_bytes)) ||
+      fail "$file has $size bytes, a sample of this network has $sample_bytes"
+    count=$((count + 1))
+  done
+  ((count > 0)) || fail "the calibration folder $here/$calibration is empty"
+  printf 'build.sh: %d calibration files\n' "$count"
+}
+
+in_container() {
+  command -v docker >/dev/null ||
+    fail "neither hb_mapper nor docker is on PATH; install docker and load $image (the vendor's \
+download), or install the vendor's wheels (hbdk, horizon_nn, horizon_tc_ui) under Python 3.8"
+  docker image inspect "$image" >/dev/null 2>&1 ||
+    fail "docker has no image $image; docker load the vendor's archive, docker pull it, or set \
+HORIZON_IMAGE"
+  printf 'build.sh: in the container %s\n' "$image"
+  docker run --rm --volume "$here:/data" --workdir /data \
+    --env REID_EDGE_IN_CONTAINER=1 --env "BOARD_IP=${BOARD_IP:-}" \
+    --env "TEST_IMAGE=${TEST_IMAGE:-}" "$image" bash /data/build.sh
+}
+
+# Files made by the container's root get the owner of this script.
+give_back() {
+  chown -R --reference="$here/build.sh" "$logs" "$results" hb_perf_result 2>/dev/null || true
+}
+
+# step NAME COMMAND...: run, show and keep what it prints; its own log files move along.
+step() {
+  local name=$1 status=0
+  shift
+  rm -f "hb_mapper_$name.log" "$logs/hb_mapper_$name.log"
+  printf '\n=== %s: %s\n' "$name" "$*"
+  "$@" 2>&1 | tee "$logs/$name.txt" || status=$?
+  if [[ -f hb_mapper_$name.log ]]; then mv "hb_mapper_$name.log" "$logs/"; fi
+  ((status == 0)) || fail "$name failed with exit code $status; see $here/$logs/$name.txt"
+}
+
+# optional_step NAME COMMAND...: the same for a tool that may be absent, which is said at the end.
+skipped=()
+optional_step() {
+  if command -v "$2" >/dev/null; then
+    step "$@"
+  else
+    skipped+=("$1 ($2 is not on PATH)")
+  fi
+}
+
+check_files
+if ! command -v hb_mapper >/dev/null; then
+  [[ -z ${REID_EDGE_IN_CONTAINER:-} ]] || fail "the image $image has no hb_mapper"
+  in_container
+  exit
+fi
+[[ -z ${REID_EDGE_IN_CONTAINER:-} ]] || trap give_back EXIT
+mkdir -p "$logs"
+
+step checker hb_mapper checker --model-type onnx --march @MARCH@ --model "$model" \
+  --input-shape @INPUT_NAME@ @INPUT_SHAPE@
+bin=$results/$prefix.bin
+rm -f "$bin"
+step makertbin hb_mapper makertbin --config "$config" --model-type onnx
+# The tools spell it both ways.
+grep -Eq 'Convert to runtime bin file suc+es+fully!' "$logs"/*makertbin* ||
+  fail "makertbin did not say that it converted the model; see $here/$logs/makertbin.txt"
+[[ -f $bin ]] || fail "makertbin left no $here/$bin"
+
+optional_step perf hb_perf "$bin"
+quantized=$results/${prefix}_quantized_model.onnx
+arguments=(-q "$quantized" -b "$bin")
+[[ -z ${BOARD_IP:-} ]] || arguments+=(-a "$BOARD_IP")
+[[ -z ${TEST_IMAGE:-} ]] || arguments+=(-i "$TEST_IMAGE")
+optional_step verifier hb_model_verifier "${arguments[@]}"
+
+printf '\nbuild.sh: made %s\n' "$here/$bin"
+for what in ${skipped[@]+"${skipped[@]}"}; do
+  printf 'build.sh: skipped %s\n' "$what"
+done
+"""
+
+
+def build_script(config: Sections, config_name: str) -> str:
+    """The text of ``build.sh``, to lie beside the configuration it was made from.
+
+    It runs from its own folder, on a host with ``hb_mapper`` or in the vendor's container, stops at
+    the first step that fails, says what is missing, and keeps all logs.
+
+    Args:
+        config: The validated configuration; its paths are relative to the script.
+        config_name: Name of its file.
+
+    Raises:
+        ReidEdgeError: A configuration with several inputs, without an ONNX model, input name or
+            shape, or with paths that are not below the script's folder.
+    """
+    model, inputs = config.model_parameters, config.input_parameters
+    calibration = config.calibration_parameters.cal_data_dir
+    if model.onnx_model is None or not inputs.input_name or not inputs.input_shape:
+        raise ReidEdgeError(
+            "build.sh needs a configuration with onnx_model, input_name and input_shape."
+        )
+    if len(inputs.input_name) != 1:
+        raise ReidEdgeError(
+            "build.sh is for networks with one input, got %d." % len(inputs.input_name)
+        )
+    folder = calibration[0] if calibration else ""
+    for path in (model.onnx_model, model.working_dir, folder, config_name):
+        if path.startswith(("/", "-", "~")) or ".." in path.split("/"):
+            raise ReidEdgeError(
+                "build.sh mounts its own folder only, so %r must be a path below it." % path
+            )
+    shape = inputs.input_shape[0]
+    types = config.calibration_parameters.cal_data_type
+    size = math.prod(shape) * (1 if types == ("uint8",) else 4)
+    if config.calibration_parameters.preprocess_on:
+        size = 0  # pictures of any size, not checked
+    values = {
+        "CONFIG": shlex.quote(config_name),
+        "MODEL": shlex.quote(model.onnx_model),
+        "CALIBRATION": shlex.quote(folder),
+        "WORKING_DIR": shlex.quote(model.working_dir),
+        "PREFIX": shlex.quote(model.output_model_file_prefix),
+        "LOGS": LOGS,
+        "IMAGE": IMAGE,
+        "MARCH": model.march,
+        "INPUT_NAME": shlex.quote(inputs.input_name[0]),
+        "INPUT_SHAPE": "x".join(map(str, shape)),
+        "BYTES": str(size),
+    }
+    return re.sub(r"@([A-Z_]+)@", lambda m: values[m.group(1)], _SCRIPT.lstrip("\n"))
