@@ -151,6 +151,12 @@ def parser() -> argparse.ArgumentParser:
         help="only say where each node of an ONNX file would run",
     )
     x3.add_argument(
+        "--detector",
+        type=Path,
+        metavar="ONNX",
+        help="export a person detector instead, calibrated on the camera frames in --calib",
+    )
+    x3.add_argument(
         "--fold",
         type=Path,
         metavar="BUNDLE",
@@ -180,13 +186,13 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     arguments = vars(parser().parse_args(argv))
     as_json = arguments.pop("json")
-    only = {name: arguments.pop(name) for name in ("check_only", "fold")}
+    only = {name: arguments.pop(name) for name in ("check_only", "fold", "detector")}
     logging.basicConfig(
         level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr
     )
     try:
         if any(only.values()):
-            return _x3_only(arguments["target"], only, as_json)
+            return _x3_only(arguments, only, as_json)
         print(_export(arguments, as_json))
     except ReidEdgeError as error:
         print("reid-export: %s" % error, file=sys.stderr)
@@ -223,10 +229,15 @@ def _export(arguments: dict[str, Any], as_json: bool) -> str:
     return summary(report, files, str(destination))
 
 
-def _x3_only(target: str, only: dict[str, Path | None], as_json: bool) -> int:
-    """``--check-only`` and ``--fold``: nothing is exported."""
-    if target != "x3":
-        raise ReidEdgeError("--check-only and --fold are for --target x3, got %s." % target)
+def _x3_only(arguments: dict[str, Any], only: dict[str, Path | None], as_json: bool) -> int:
+    """``--check-only``, ``--fold`` and ``--detector``: no ReID network is exported."""
+    if arguments["target"] != "x3" or sum(value is not None for value in only.values()) > 1:
+        raise ReidEdgeError(
+            "--check-only, --fold and --detector are for --target x3, one at a time; got target %s."
+            % arguments["target"]
+        )
+    if only["detector"]:
+        return _detector(only["detector"], arguments, as_json)
     if only["fold"]:
         from export.x3.fold import fold
 
@@ -240,6 +251,26 @@ def _x3_only(target: str, only: dict[str, Path | None], as_json: bool) -> int:
     report = check_model(read_onnx(only["check_only"]))
     print(json.dumps(report.to_dict()) if as_json else report.text())
     return 0 if report.ok else 3
+
+
+def _detector(path: Path, arguments: dict[str, Any], as_json: bool) -> int:
+    from export.x3.detector import export_detector, summary
+
+    if arguments["calib"] is None:
+        raise ReidEdgeError(
+            "A detector is calibrated on camera frames; pass --calib FOLDER of pictures."
+        )
+    result = export_detector(
+        path,
+        arguments["calib"],
+        arguments["out"] or Path("bundles") / ("%s_x3" % path.stem),
+        board_input=arguments["board_input"],
+        calibration_type=arguments["calibration_type"],
+        force=arguments["force"],
+    )
+    folder = str(result.folder)
+    print(json.dumps({**result.record, "folder": folder}) if as_json else summary(result))
+    return 0
 
 
 def _bar(label: str, total: int) -> tqdm:

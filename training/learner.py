@@ -18,7 +18,7 @@ from training.losses.classification import (
 )
 from training.losses.distill import FeatureDistillation, SimilarityDistillation
 from training.losses.metric import CenterLoss, CircleLoss, TripletLoss
-from training.recipe import Classification, Losses
+from training.settings import Classification, Losses
 
 BEHIND_NECK = ("classification", "distill_features", "distill_similarity")
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from training.learner import Learner
-from training.recipe import Optimizer
+from training.settings import Optimizer
 
 BACKBONE = "network.backbone."
 

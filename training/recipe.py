@@ -13,167 +13,43 @@ from pathlib import Path
 from typing import Any, Literal, Optional
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import BaseModel, Field, PositiveInt
 from pydantic import ValidationError as PydanticError
 
 from models.spec import NetworkSpec
 from runtime.errors import ReidEdgeError
 from training.augment import Pipeline
+from training.settings import Data, Ema, Losses, Optimizer, Sampler, Schedule, Section, Teacher
 
 FOLDER = Path(__file__).resolve().parent / "recipes"
-
-
-class Section(BaseModel):
-    """A part of a recipe: immutable, no unknown fields, no NaN."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Data(Section):
-    cache: Literal["memory", "none"] = Field(
-        "memory", description="keep decoded, resized crops in memory, or decode in every epoch"
-    )
-    workers: int = Field(
-        1, ge=0, description="processes that prepare batches; 0: none beside the trainer"
-    )
-
-
-class Sampler(Section):
-    kind: Literal["pk", "uniform"] = Field(
-        "pk", description="pk: P persons with K images each per batch; uniform: any images"
-    )
-    persons: PositiveInt = Field(16, description="P, persons per batch (pk)")
-    images: PositiveInt = Field(4, description="K, images of each person per batch (pk)")
-    batch: PositiveInt = Field(64, description="images per batch (uniform)")
-    rear_weight: PositiveFloat = Field(
-        1.0, description="how much more often images labelled as seen from behind are drawn (pk)"
-    )
-
-
-class Classification(Section):
-    weight: NonNegativeFloat = Field(1.0, description="factor of the loss; 0: off")
-    head: Literal["linear", "arcface", "cosface", "circle"] = Field(
-        "linear", description="classifier over the training identities"
-    )
-    smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
-    adaptive: bool = Field(False, description="smoothing grows with the network's confidence")
-    scale: Optional[PositiveFloat] = Field(
-        None, description="logit scale of arcface, cosface and circle; null: the head's own"
-    )
-    margin: Optional[float] = Field(
-        None, ge=0, lt=1, description="margin of arcface, cosface and circle; null: the head's own"
-    )
-
-
-class Triplet(Section):
-    weight: NonNegativeFloat = Field(0.0, description="factor of the loss; 0: off")
-    margin: Optional[float] = Field(0.3, ge=0, description="margin; null: soft margin")
-    distance: Literal["euclidean", "cosine"] = Field("euclidean", description="between features")
-
-
-class Centre(Section):
-    weight: NonNegativeFloat = Field(0.0, description="factor of the loss; 0: off")
-    rate: float = Field(0.5, gt=0, le=1, description="how far the centres move in each step")
-
-
-class Circle(Section):
-    weight: NonNegativeFloat = Field(0.0, description="factor of the pair-wise loss; 0: off")
-    scale: PositiveFloat = Field(64.0, description="gamma of the paper")
-    margin: float = Field(0.25, ge=0, description="m of the paper")
-
-
-class Distillation(Section):
-    weight: NonNegativeFloat = Field(0.0, description="factor of the loss; 0: off")
-    temperature: PositiveFloat = Field(
-        0.05, description="of the softmax over similarities (similarity only)"
-    )
-    bank: bool = Field(
-        True,
-        description="similarity only: compare with the teacher's embeddings of all training "
-        "images, not with the batch; needs equal dimensions and a fixed teacher",
-    )
-
-
-class Losses(Section):
-    classification: Classification = Field(default_factory=Classification)
-    triplet: Triplet = Field(default_factory=Triplet)
-    centre: Centre = Field(default_factory=Centre)
-    circle: Circle = Field(default_factory=Circle)
-    distill_features: Distillation = Field(
-        default_factory=Distillation, description="cosine to the teacher's embedding"
-    )
-    distill_similarity: Distillation = Field(
-        default_factory=Distillation, description="the teacher's similarities to other images"
-    )
-
-    @property
-    def need_teacher(self) -> bool:
-        return self.distill_features.weight > 0 or self.distill_similarity.weight > 0
-
-    @property
-    def needs_bank(self) -> bool:
-        return self.distill_similarity.weight > 0 and self.distill_similarity.bank
-
-
-class Teacher(Section):
-    mode: Literal["fixed", "live"] = Field(
-        "fixed",
-        description="fixed: embed each training image and its mirror image once; live: embed "
-        "every augmented image (slower, sees what the student sees)",
-    )
-
-
-class Optimizer(Section):
-    kind: Literal["adamw", "adam", "sgd"] = Field("adam", description="SGD uses Nesterov momentum")
-    learning_rate: PositiveFloat = Field(3.5e-4, description="peak learning rate")
-    weight_decay: NonNegativeFloat = Field(5e-4, description="not applied to biases and norms")
-    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
-    clip_norm: Optional[PositiveFloat] = Field(None, description="largest gradient norm; null: off")
-
-
-class Schedule(Section):
-    epochs: PositiveInt = Field(120, description="length of the run")
-    kind: Literal["cosine", "step"] = Field("cosine", description="decay of the learning rate")
-    warmup_epochs: NonNegativeFloat = Field(10, description="linear rise to the peak")
-    warmup_factor: float = Field(0.01, ge=0, le=1, description="share of the peak to start from")
-    milestones: tuple[NonNegativeFloat, ...] = Field(
-        (40, 70), description="epochs of the steps (step)"
-    )
-    gamma: float = Field(0.1, gt=0, le=1, description="factor at each milestone (step)")
-    floor: float = Field(0.0, ge=0, le=1, description="share of the peak at the end (cosine)")
-    freeze_backbone_epochs: int = Field(
-        0, ge=0, description="epochs at the start in which the backbone is held still"
-    )
-
-
-class Ema(Section):
-    decay: float = Field(
-        0.999, gt=0, lt=1, description="of the running mean of the weights, per step"
-    )
 
 
 class Recipe(Section):
     """One training run. See the shipped files in ``training/recipes``."""
 
-    name: str = Field("custom", pattern=r"^[A-Za-z0-9_.-]+$", description="name of the recipe")
-    description: str = Field("", description="what it is for")
+    name: str = Field(
+        default="custom", pattern=r"^[A-Za-z0-9_.-]+$", description="name of the recipe"
+    )
+    description: str = Field(default="", description="what it is for")
     network: NetworkSpec = Field(description="what is trained, see models/spec.py")
-    data: Data = Field(default_factory=Data)
-    sampler: Sampler = Field(default_factory=Sampler)
+    data: Data = Data()
+    sampler: Sampler = Sampler()
     augment: dict[str, dict[str, Any]] = Field(
-        {"flip": {"probability": 0.5}},
+        default={"flip": {"probability": 0.5}},
         description="augmentations by name with their parameters, see training/augment",
     )
-    losses: Losses = Field(default_factory=Losses)
-    teacher: Teacher = Field(default_factory=Teacher)
-    optimizer: Optimizer = Field(default_factory=Optimizer)
-    schedule: Schedule = Field(default_factory=Schedule)
-    ema: Optional[Ema] = Field(None, description="running mean of the weights; null: off")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast to bfloat16")
-    evaluate_every_epochs: PositiveInt = Field(
-        10, description="with --eval; the end is always judged"
+    losses: Losses = Losses()
+    teacher: Teacher = Teacher()
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    ema: Optional[Ema] = Field(default=None, description="running mean of the weights; null: off")
+    precision: Literal["fp32", "bf16"] = Field(
+        default="fp32", description="bf16: autocast to bfloat16"
     )
-    seed: int = Field(0, ge=0, description="of every random choice")
+    evaluate_every_epochs: PositiveInt = Field(
+        default=10, description="with --eval; the end is always judged"
+    )
+    seed: int = Field(default=0, ge=0, description="of every random choice")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able and YAML-able; ``parse`` reads it back."""

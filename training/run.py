@@ -113,7 +113,7 @@ def _train(options: TrainOptions, processes: Processes, progress: Progress, say:
     if options.resume:
         _check_same_recipe(recipe, folder)
         state = folder.load_state()
-    else:
+    elif processes.first:  # the others may come here when the first has made it
         folder.check_free()
     _seed(recipe.seed)
     found = _open_data(options, progress, say)
@@ -269,9 +269,9 @@ def _teach(
     processes: Processes,
     progress: Progress,
 ) -> Tensor | LiveTeacher | None:
+    """What the teacher says: prepared now, or asked in every step. ``images`` is a fingerprint."""
     if teacher is None:
         return None
-    """What the teacher says: prepared now, or asked in every step. ``images`` is a fingerprint."""
     if recipe.teacher.mode == "live":
         colour = recipe.network.input_contract().color
         return LiveTeacher(teacher, colour, processes.device)
@@ -300,12 +300,12 @@ def _check_same_place(
     state: dict[str, Any], images: str, world_size: int, folder: RunFolder
 ) -> None:
     for what, then, now in (
-        ("training images or labels", state["fingerprint"], images),
-        ("number of processes", state["world_size"], world_size),
+        ("other training images or labels", state["fingerprint"], images),
+        ("another number of processes", state["world_size"], world_size),
     ):
         if then != now:
             raise ReidEdgeError(
-                f"{folder.path} was started with another {what} ({then}, now {now}); resume with "
+                f"{folder.path} was started with {what} ({then}, now {now}); resume with "
                 "the same or start again in another --out."
             )
 

@@ -37,9 +37,7 @@ class DetectorSettings:
         for name in ("score_threshold", "iou_threshold"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
-                raise ReidEdgeError(
-                    "Detector setting %s must be 0 to 1, got %r." % (name, value)
-                )
+                raise ReidEdgeError("Detector setting %s must be 0 to 1, got %r." % (name, value))
         for name, least in (("min_height_px", 0), ("person_class", 0), ("max_candidates", 1)):
             value = getattr(self, name)
             if not value >= least:

@@ -57,9 +57,7 @@ def make_grid(size: Size, strides: Tuple[int, ...] = STRIDES) -> Grid:
         row, column = np.mgrid[:rows, :columns]
         cells.append(np.stack([column.ravel(), row.ravel()], axis=1))
         sides.append(np.full((rows * columns, 1), stride))
-    return Grid(
-        np.concatenate(cells).astype(np.float32), np.concatenate(sides).astype(np.float32)
-    )
+    return Grid(np.concatenate(cells).astype(np.float32), np.concatenate(sides).astype(np.float32))
 
 
 def decode_yolov5(outputs: Outputs, size: Size, threshold: float, person: int) -> Candidates:

@@ -30,6 +30,7 @@ from runtime.errors import ReidEdgeError
 
 _PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
+
 @dataclass(frozen=True)
 class Kind:
     """One family of detection networks.
@@ -65,7 +66,11 @@ def _cells(size, strides=STRIDES):
 def _yolov5(outputs, size):
     shape = outputs[0].shape
     # Three anchors a cell. Some exports add the three maps from before the decoding.
-    if len(shape) == 3 and shape[0] == 1 and len(outputs) in (1, 1 + len(STRIDES), 1 + len(STRIDES_P6)):
+    if (
+        len(shape) == 3
+        and shape[0] == 1
+        and len(outputs) in (1, 1 + len(STRIDES), 1 + len(STRIDES_P6))
+    ):
         if shape[1] in (3 * _cells(size), 3 * _cells(size, STRIDES_P6)):
             return _positive(shape[2] - 5)
     return None
@@ -216,7 +221,9 @@ _ALL = (
 KINDS = {kind.name: kind for kind in _ALL}
 
 
-def recognise(outputs: Sequence[np.ndarray], size: Size, name: str, kind: Optional[str] = None) -> Kind:
+def recognise(
+    outputs: Sequence[np.ndarray], size: Size, name: str, kind: Optional[str] = None
+) -> Kind:
     """Which kind a network is.
 
     Args:

@@ -16,7 +16,8 @@ from runtime.preprocess import preprocess
 from tests.training.drawn_people import CONTRACT, SPEC
 from training.learner import Learner, PixelPreparation, classifier, metric_dim
 from training.losses.classification import ArcFace, CircleClassifier, CosFace, LinearClassifier
-from training.recipe import Classification, Losses, read_recipe, shipped
+from training.recipe import read_recipe, shipped
+from training.settings import Classification, Losses
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CLASSES = 5

@@ -10,7 +10,7 @@ from models.spec import NetworkSpec, build_network
 from tests.training.drawn_people import CONTRACT
 from training.learner import Learner
 from training.optimizer import build_optimizer, set_backbone_frozen
-from training.recipe import Losses, Optimizer
+from training.settings import Losses, Optimizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 LABELS = torch.tensor([0, 0, 1, 1])

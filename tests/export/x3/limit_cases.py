@@ -284,5 +284,6 @@ BROKEN = {
     "upsample h above w": (upsample([1, 1, 4, 2]), "scale h over w is 2"),
     "upsample channels": (upsample([1, 2, 2, 2]), "scale of N and C is 2"),
     "upsample cubic": (upsample([1, 1, 2, 2], mode="cubic"), "mode is cubic"),
+    "split of the batch": (unary("Split", (2, 4, 8, 8), axis=0), "axis is 0, allowed 1 or 2 or 3"),
     "lstm batch": (lstm(2), "LSTM batch is 2, allowed at most 1"),
 }

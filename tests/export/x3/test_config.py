@@ -91,6 +91,8 @@ def test_types_and_layouts_of_every_kind(kind, color, train, layout, norm, tmp_p
     inputs = written(config_for(IMAGENET.with_(color=color), kind), tmp_path)["input_parameters"]
     assert inputs["input_type_train"] == train and inputs["input_type_rt"] == kind
     assert inputs.get("input_layout_rt") == layout and inputs["norm_type"] == norm
+    # The runtime makes NV12 with OpenCV, whose luma has the video range.
+    assert inputs.get("input_space_and_range") == ("bt601_video" if kind == "nv12" else None)
     assert ("mean_value" in inputs) == ("scale_value" in inputs) == (norm != "no_preprocess")
 
 

@@ -9,18 +9,23 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from torch.nn import functional as F
 
 from export.x3 import graph as module
 from export.x3.check_report import CPU
 from export.x3.checker import check_model
 from export.x3.graph import plain_graph, x3_graph
-from models.network import PixelNormalize
+from models.checkpoint import LoadedNetwork
+from models.network import PixelNormalize, ReidNetwork
+from models.pooling import AvgPool
 from models.zoo.demo import demo_crops
 from runtime.contract import IMAGENET_MEAN, IMAGENET_STD, EmbeddingContract, InputContract
 from runtime.errors import ReidEdgeError, VerificationError
 from runtime.preprocess import preprocess
 from tests.export.x3.small_networks import small_network
 
+# Rounding of float32 in random networks, which amplify it; rewrites are exact to 1e-12.
+TOLERANCE = 1e-4
 CROPS = [image for image, _, _ in demo_crops(3, 1, 5)]
 
 
@@ -64,7 +69,7 @@ def test_header_and_interface(network):
     names = [n.name for n in model.graph.node]
     assert all(names) and len(set(names)) == len(names)
     assert result.input == network.input and result.cut == ("flatten", "l2_normalize")
-    assert error(run(model, preprocess(CROPS, result.input)), expected(network)) <= 1e-5
+    assert error(run(model, preprocess(CROPS, result.input)), expected(network)) <= TOLERANCE
 
 
 def test_steps_are_measured(network):
@@ -73,7 +78,9 @@ def test_steps_are_measured(network):
     assert result.steps[-1].name == "onnx"
     assert result.steps[-1].count == len(result.model.graph.node)
     errors = [s.relative_l2 for s in result.steps]
-    assert max(errors[:-1]) <= 1e-12 and 0 < errors[-1] <= 1e-5
+    assert max(errors[:-1]) <= 1e-12 and 0 < errors[-1] <= result.steps[-1].allowed
+    assert [s.allowed for s in result.steps[:-1]] == [1e-5, 1e-5]
+    assert 1e-5 <= result.steps[-1].allowed <= 1e-4
 
 
 def test_the_loaded_network_stays_as_it_is(network):
@@ -105,7 +112,7 @@ def test_normalization_moves_into_the_contract(contract):
     result = x3_graph(loaded, CROPS)
     assert result.steps[0].name == "normalization" and result.steps[0].relative_l2 <= 1e-5
     assert (result.input.color, result.input.scale) == (contract.color, contract.scale)
-    assert error(run(result.model, preprocess(CROPS, result.input)), expected(loaded)) <= 1e-5
+    assert error(run(result.model, preprocess(CROPS, result.input)), expected(loaded)) <= TOLERANCE
     assert "Sub" not in {n.op_type for n in result.model.graph.node}
 
 
@@ -140,7 +147,7 @@ def test_networks_of_every_kind(changes, left):
     report = check_model(result.model)
     assert {n.op for n in report.on(CPU)} == left, report.text()
     assert report.problems == []
-    assert error(run(result.model, preprocess(CROPS, result.input)), expected(loaded)) <= 1e-5
+    assert error(run(result.model, preprocess(CROPS, result.input)), expected(loaded)) <= TOLERANCE
 
 
 def test_a_batchnorm_of_its_own_is_a_convolution():
@@ -156,13 +163,13 @@ def test_osnets(variant):
     left = [n.op for n in check_model(result.model).on(CPU)]
     count = {"osnet_x0_25": 0, "osnet_ibn_x0_25": 3, "osnet_ain_x0_25": 5}[variant]
     assert left == ["InstanceNormalization"] * count
-    assert error(run(result.model, preprocess(CROPS, result.input)), expected(loaded)) <= 1e-5
+    assert error(run(result.model, preprocess(CROPS, result.input)), expected(loaded)) <= TOLERANCE
 
 
 def test_plain_graph_is_the_network_as_it_was():
     loaded = small_network(rga="sc")
     model = plain_graph(loaded)
-    assert error(run(model, preprocess(CROPS, loaded.input)), expected(loaded)) <= 1e-5
+    assert error(run(model, preprocess(CROPS, loaded.input)), expected(loaded)) <= TOLERANCE
     assert [o.version for o in model.opset_import] == [11] and model.ir_version == 7
     operators = {n.op_type for n in model.graph.node}
     assert {"Transpose", "ReduceMean", "Reshape"} <= operators
@@ -175,8 +182,32 @@ def test_a_rewrite_that_changes_the_network_is_caught(monkeypatch):
             return super().forward(x) * 1.0001
 
     monkeypatch.setattr(module, "BpuTail", Wrong)
-    with pytest.raises(VerificationError, match="rewrite 'tail' .* by 1.0e-04 .* allowed 1e-05"):
+    with pytest.raises(VerificationError, match=r"rewrite 'tail' .* by 1.0e-04 .* allowed 1e-05"):
         x3_graph(small_network(), CROPS[:1])
+
+
+class Amplifier(torch.nn.Module):
+    """The difference of almost equal large numbers: float32 gets the tail of it wrong."""
+
+    def __init__(self, shift):
+        super().__init__()
+        self.shift, self.out_channels = shift, 3
+
+    def forward(self, x):
+        x = F.adaptive_avg_pool2d(x, 1)
+        return (x + self.shift) - self.shift
+
+
+@pytest.mark.parametrize("shift, passes", [(30.0, True), (1e6, False)])
+def test_what_rounding_alone_costs_is_allowed_up_to_a_bound(shift, passes):
+    network = ReidNetwork(Amplifier(shift), AvgPool()).eval()
+    loaded = LoadedNetwork(network, "a", "f", InputContract(64, 32), EmbeddingContract(3))
+    if passes:
+        last = x3_graph(loaded, CROPS[:1]).steps[-1]
+        assert last.relative_l2 <= last.allowed
+    else:
+        with pytest.raises(VerificationError, match="'onnx' .* allowed 1e-04"):
+            x3_graph(loaded, CROPS[:1])
 
 
 def test_a_network_that_gives_nan_is_caught():
@@ -202,5 +233,5 @@ def test_what_is_refused(network, change, layout, message):
 def test_an_unknown_normalization_is_refused(network):
     loaded = small_network()
     loaded.network.normalize = torch.nn.InstanceNorm2d(3)
-    with pytest.raises(ReidEdgeError, match="Only PixelNormalize .* this one has InstanceNorm2d"):
+    with pytest.raises(ReidEdgeError, match=r"Only PixelNormalize .* this one has InstanceNorm2d"):
         x3_graph(loaded, CROPS[:1])

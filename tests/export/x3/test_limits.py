@@ -8,7 +8,7 @@ from onnx import helper
 from export.x3.check_report import BPU, CPU, UNSUPPORTED
 from export.x3.checker import check_model
 from tests.export.small_models import node, normal
-from tests.export.x3.limit_cases import BROKEN, KEPT, ints, zeros
+from tests.export.x3.limit_cases import BROKEN, KEPT, conv_case, ints, resize, zeros
 from tests.export.x3.models import check, conv, only, x3_model
 
 
@@ -41,6 +41,10 @@ NOWHERE = {
         [node("Conv", "x w", pads=[0, 1, 1, 1])],
         "kernel is 8, allowed 1 to 7; on the CPU: padding difference between sides is 1",
     ),
+    "dilated pooling": (
+        [node("MaxPool", "x", kernel_shape=[2, 2], dilations=[2, 2])],
+        "dilation is 2, allowed 1; on the CPU: dilation is 2, allowed 1",
+    ),
     "auto_pad": (
         [node("Conv", "x w", auto_pad="SAME_UPPER")],
         "on the CPU: auto_pad is SAME_UPPER, allowed NOTSET",
@@ -57,6 +61,13 @@ def test_without_any_kernel(nodes, why):
     report = check(nodes, {"w": zeros(4, 3, 8, 8)}, (1, 3, 9, 9))
     (found,) = report.nodes
     assert found.on == UNSUPPORTED and why in found.reason and not report.ok
+
+
+def test_a_coordinate_mode_that_neither_kernel_has():
+    (found,) = check(*resize([1, 1, 2, 2], coordinates="tf_half_pixel_for_nn")).nodes
+    assert found.on == UNSUPPORTED
+    assert [b.device for b in found.broken] == [BPU, CPU]
+    assert found.broken[0].actual == "tf_half_pixel_for_nn"
 
 
 def test_an_operator_of_another_domain_has_no_kernel():
@@ -103,9 +114,10 @@ def test_add_of_a_map_and_a_vector_that_was_computed():
     assert only(check(*two_maps(4, 4, pooled, node("Add", "a v"))), "Add").on == BPU
 
 
-def test_spatial_gate_is_no_shape_that_mul_knows():
-    assert only(check(*two_maps(4, 1, node("Mul", "a b"))), "Mul").on == CPU
-    assert only(check(*two_maps(4, 4, node("Mul", "a b"))), "Mul").on == BPU
+def test_spatial_gate_is_no_shape_that_mul_and_div_know():
+    for op in ("Mul", "Div"):
+        assert only(check(*two_maps(4, 1, node(op, "a b"))), op).on == CPU
+        assert only(check(*two_maps(4, 4, node(op, "a b"))), op).on == BPU
 
 
 def test_concat_limits_its_output_too():
