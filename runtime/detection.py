@@ -107,9 +107,9 @@ def nms(boxes: np.ndarray, scores: np.ndarray, iou_threshold: float) -> np.ndarr
     order = np.argsort(-scores, kind="stable")
     ranked = boxes[order]
     overlaps = np.triu(iou(ranked, ranked) > iou_threshold, 1)  # [better, worse]
-    keep = np.ones(len(order), bool)
+    keep: np.ndarray = np.ones(len(order), bool)
     while True:
-        survivors = ~overlaps[keep].any(axis=0)
-        if (survivors == keep).all():
+        survivors = np.logical_not(overlaps[keep].any(axis=0))
+        if np.array_equal(survivors, keep):
             return order[keep]
         keep = survivors

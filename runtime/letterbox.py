@@ -119,7 +119,8 @@ class Letterbox:
 
     def _scale_and_shift(self):
         scale = [self.resized[1] / self.frame_size[1], self.resized[0] / self.frame_size[0]]
-        return np.float32(scale * 2), np.float32([self.left, self.top] * 2)
+        shift = [self.left, self.top]
+        return np.array(scale * 2, np.float32), np.array(shift * 2, np.float32)
 
     def to_network(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (N, 4) left, top, right, bottom in frame pixels, in network pixels, float32."""

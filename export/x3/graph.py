@@ -21,6 +21,7 @@ from export.graph import Graph
 from export.rewrites import fold_batchnorm, name_nodes
 from export.trace import IR_VERSION, trace
 from export.x3.layout import LAYOUTS
+from export.x3.pools import split_global_pools
 from export.x3.rga import BpuRelationAttention
 from export.x3.split_attention import BpuSplitAttention
 from export.x3.tail import BpuTail
@@ -39,7 +40,6 @@ MAX_ERROR = 1e-5  # relative L2 of a rewrite
 # A badly conditioned network amplifies rounding beyond that; then ONNX in float32 may differ from
 # torch in float64 by so many times what torch in float32 does, but by no more than MAX_ROUNDING.
 ROUNDING_FACTOR, MAX_ROUNDING = 4, 1e-4
-GLOBAL_POOL_POSITIONS, POOL_KERNEL = 8192, 7  # limits of GlobalAveragePool and AveragePool
 SEED = 20200613
 CHECK_CROPS = 2
 
@@ -270,48 +270,3 @@ class _Rewriter:
 def _relative_l2(after: np.ndarray, before: np.ndarray) -> float:
     """Largest |after - before| / |before| of a row."""
     return float((np.linalg.norm(after - before, axis=1) / np.linalg.norm(before, axis=1)).max())
-
-
-def split_global_pools(graph: Graph) -> int:
-    """Make global average pools over too many positions two or more, where the map divides evenly.
-
-    Means of equal tiles have the mean of the whole.
-
-    Returns:
-        The number of nodes split; others are left as they are.
-    """
-    shapes = graph.shapes()
-    count = 0
-    for node in [n for n in graph.nodes if n.op_type == "GlobalAveragePool"]:
-        _, _, height, width = (int(size) for size in shapes[node.input[0]])
-        tiles = _tiles(height, width)
-        for kernel in tiles:
-            pooled = graph.fresh(node.output[0] + "_tiles")
-            graph.add_node(
-                "AveragePool",
-                [node.input[0]],
-                [pooled],
-                graph.fresh(node.name + "_tiles"),
-                kernel_shape=kernel,
-                strides=kernel,
-            )
-            node.input[0] = pooled
-        count += bool(tiles)
-    graph.sort()
-    return count
-
-
-def _tiles(height: int, width: int) -> list[tuple[int, int]]:
-    """Kernels of average pools that leave few enough positions; none where the map is prime."""
-    kernels: list[tuple[int, int]] = []
-    while height * width > GLOBAL_POOL_POSITIONS:
-        kernel = _largest_divisor(height), _largest_divisor(width)
-        if kernel == (1, 1):
-            return []
-        kernels.append(kernel)
-        height, width = height // kernel[0], width // kernel[1]
-    return kernels
-
-
-def _largest_divisor(size: int) -> int:
-    return max(k for k in range(1, POOL_KERNEL + 1) if size % k == 0)

@@ -146,8 +146,8 @@ def _from_distributions(scores, bins, grid, middle, threshold):
     """Boxes whose four distances from a point are means of distributions over whole strides."""
     scores, chosen = _choose(scores, threshold)
     strides = grid.strides[chosen]
-    weights = bins[chosen].reshape(len(strides), 4, -1)
-    weights = np.exp(weights - weights.max(axis=2, keepdims=True, initial=-np.inf))
+    weights = bins[chosen].reshape(len(strides), 4, bins.shape[1] // 4)
+    weights = np.exp(weights - weights.max(axis=2, keepdims=True))
     steps = np.arange(weights.shape[2], dtype=np.float32)
     distances = weights @ steps / weights.sum(axis=2) * strides
     points = (grid.cells[chosen] + np.float32(middle)) * strides

@@ -39,8 +39,9 @@ class HogDetector(Detector):
         self.width_px = width_px
         self.name = "hog opencv-cpu"
         self._hog = cv2.HOGDescriptor()
-        # A function since OpenCV 3; the Python stubs know it as a static method.
-        self._hog.setSVMDetector(cv2.HOGDescriptor_getDefaultPeopleDetector())
+        # The one name that every OpenCV from 3 to 4 has; newer stubs leave it out.
+        classifier = cv2.HOGDescriptor_getDefaultPeopleDetector()  # type: ignore[attr-defined]
+        self._hog.setSVMDetector(classifier)
 
     def detect(self, frame: np.ndarray) -> Detections:
         check_frame(frame)

@@ -7,7 +7,7 @@ look is enough to tell the kinds apart, so a user need not name one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Dict, Optional, Sequence
+from typing import Callable, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -28,7 +28,28 @@ from runtime.detectors.decoders import (
 )
 from runtime.errors import ReidEdgeError
 
-_PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a frame becomes a network's input.
+
+    Attributes:
+        color, scale, mean, std, resize: As in runtime.contract.InputContract.
+        fit, rounding, pad_value: How the frame is placed, see runtime.letterbox.
+    """
+
+    color: str
+    scale: float
+    fit: str
+    mean: Tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: Tuple[float, float, float] = (1.0, 1.0, 1.0)
+    resize: str = "bilinear"
+    rounding: str = "nearest"
+    pad_value: int = 114
+
+    def contract(self, size: Size) -> InputContract:
+        """How an image of ``size`` (height, width), already placed, becomes numbers."""
+        return InputContract(*size, self.color, self.scale, self.mean, self.std, self.resize)
 
 
 @dataclass(frozen=True)
@@ -38,25 +59,20 @@ class Kind:
     Attributes:
         name: What a user calls it.
         signature: Its outputs in words, for messages.
-        pixels: What runtime.contract.InputContract takes besides height and width.
-        fit, rounding, pad_value: How a frame is placed, see runtime.letterbox.
+        preparation: How a frame becomes its input.
         classes: Number of classes if ``outputs`` for an input of ``size`` are of this kind, else
             None.
         decode: ``decode(outputs, size, threshold, person)``, see runtime.detectors.decoders.
+        plausible: Tells kinds of one shape apart by the outputs' values; not asked where a user
+            names the kind.
     """
 
     name: str
     signature: str
-    pixels: Dict
-    fit: str
-    rounding: str
-    pad_value: int
+    preparation: Preparation
     classes: Callable[[Outputs, Size], Optional[int]]
     decode: Callable[[Outputs, Size, float, int], Candidates]
-
-    def contract(self, size: Size) -> InputContract:
-        """How an image of ``size`` becomes this network's input."""
-        return InputContract(size[0], size[1], **self.pixels)
+    plausible: Callable[[Outputs, Size], bool] = lambda outputs, size: True
 
 
 def _cells(size, strides=STRIDES):
@@ -84,27 +100,22 @@ def _yolov8(outputs, size):
     return None
 
 
-def _yolox_shape(outputs, size):
+def _yolox(outputs, size):
     shape = outputs[0].shape
     if len(outputs) == 1 and len(shape) == 3 and shape[:2] == (1, _cells(size)):
         return _positive(shape[2] - 5)
     return None
 
 
-def _is_decoded(rows, size):
-    # Pixels: every side is positive and the last cells' centres lie far from the origin. Offsets
-    # in strides do neither: a log size is negative wherever the network sees less than a stride.
-    return rows[:, 2:4].min() > 0 and rows[:, :2].max() > min(size) / 2
+def _in_pixels(outputs, size):
+    # Every side is positive, and the last cells' centres lie far from the origin. Offsets in strides
+    # do neither: a log size is negative wherever the network sees less than a stride.
+    rows = outputs[0][0]
+    return bool(rows[:, 2:4].min() > 0 and rows[:, :2].max() > min(size) / 2)
 
 
-def _yolox(outputs, size):
-    classes = _yolox_shape(outputs, size)
-    return None if classes is None or _is_decoded(outputs[0][0], size) else classes
-
-
-def _yolox_decoded(outputs, size):
-    classes = _yolox_shape(outputs, size)
-    return classes if classes is not None and _is_decoded(outputs[0][0], size) else None
+def _in_strides(outputs, size):
+    return not _in_pixels(outputs, size)
 
 
 def _nanodet(outputs, size):
@@ -137,35 +148,12 @@ def _positive(classes):
     return classes if classes > 0 else None
 
 
-_YOLO = {
-    "pixels": {"color": "RGB", "scale": 1 / 255, **_PLAIN},
-    "fit": "centred",
-    "rounding": "nearest",
-    "pad_value": 114,
-}
-_YOLOX = {
-    "pixels": {"color": "BGR", "scale": 1.0, **_PLAIN},
-    "fit": "top_left",
-    "rounding": "down",
-    "pad_value": 114,
-}
-_NANODET = {
-    "pixels": {
-        "color": "BGR",
-        "scale": 1.0,
-        "mean": (103.53, 116.28, 123.675),
-        "std": (57.375, 57.12, 58.395),
-    },
-    "fit": "centred",
-    "rounding": "nearest",
-    "pad_value": 0,
-}
-_FASTESTDET = {
-    "pixels": {"color": "BGR", "scale": 1 / 255, **_PLAIN, "resize": "area"},
-    "fit": "stretch",
-    "rounding": "nearest",
-    "pad_value": 0,
-}
+_YOLO = Preparation("RGB", 1 / 255, "centred")
+_YOLOX = Preparation("BGR", 1.0, "top_left", rounding="down")
+_NANODET = Preparation(
+    "BGR", 1.0, "centred", (103.53, 116.28, 123.675), (57.375, 57.12, 58.395), pad_value=0
+)
+_FASTESTDET = Preparation("BGR", 1 / 255, "stretch", resize="area")
 
 _ALL = (
     Kind(
@@ -173,49 +161,51 @@ _ALL = (
         signature="one output (1, 3 x cells, 5 + classes), such as (1, 25200, 85)",
         classes=_yolov5,
         decode=decode_yolov5,
-        **_YOLO,
+        preparation=_YOLO,
     ),
     Kind(
         name="yolov8",
         signature="one output (1, 4 + classes, cells), such as (1, 84, 8400); YOLO11 has it too",
         classes=_yolov8,
         decode=decode_yolov8,
-        **_YOLO,
+        preparation=_YOLO,
     ),
     Kind(
         name="yolox",
         signature="one output (1, cells, 5 + classes), such as (1, 3549, 85)",
         classes=_yolox,
         decode=decode_yolox,
-        **_YOLOX,
+        plausible=_in_strides,
+        preparation=_YOLOX,
     ),
     Kind(  # exported with --decode_in_inference
         name="yolox_decoded",
         signature="as yolox, with boxes in pixels",
-        classes=_yolox_decoded,
+        classes=_yolox,
         decode=decode_yolov5,  # the same columns
-        **_YOLOX,
+        plausible=_in_pixels,
+        preparation=_YOLOX,
     ),
     Kind(
         name="nanodet",
         signature="three outputs (1, cells, classes), then three (1, cells, 4 x bins)",
         classes=_nanodet,
         decode=decode_nanodet,
-        **_NANODET,
+        preparation=_NANODET,
     ),
     Kind(
         name="nanodet_plus",
         signature="one output (1, cells of strides 8 to 64, classes + 32)",
         classes=_nanodet_plus,
         decode=decode_nanodet_plus,
-        **_NANODET,
+        preparation=_NANODET,
     ),
     Kind(
         name="fastestdet",
         signature="one output (1, 5 + classes, height / 16, width / 16)",
         classes=_fastestdet,
         decode=decode_fastestdet,
-        **_FASTESTDET,
+        preparation=_FASTESTDET,
     ),
 )
 KINDS = {kind.name: kind for kind in _ALL}
@@ -249,7 +239,7 @@ def recognise(
             )
         return KINDS[kind]
     for candidate in KINDS.values():
-        if outputs and candidate.classes(outputs, size) is not None:
+        if candidate.classes(outputs, size) is not None and candidate.plausible(outputs, size):
             return candidate
     known = "; ".join("%s: %s" % (k.name, k.signature) for k in KINDS.values())
     raise ReidEdgeError(

@@ -54,7 +54,7 @@ class NetworkDetector(Detector):
         grey = np.full((*size, 3), _GREY, np.uint8)
         outputs = runner(self._input(grey, InputContract(*size)))
         self.kind = recognise(outputs, size, runner.name, kind)
-        self._contract = self.kind.contract(size)
+        self._contract = self.kind.preparation.contract(size)
         classes = self.kind.classes(outputs, size) or 0
         if self.settings.person_class >= classes:
             raise ReidEdgeError(
@@ -72,14 +72,12 @@ class NetworkDetector(Detector):
     def prepare(self, frame: np.ndarray) -> Tuple[np.ndarray, Letterbox]:
         """The runner's input for a frame, and where the frame lies in it."""
         check_frame(frame)
-        letterbox = self._letterbox
+        how, letterbox = self.kind.preparation, self._letterbox
         if letterbox is None or letterbox.frame_size != frame.shape[:2]:
-            size = (self._contract.height, self._contract.width)
-            letterbox = Letterbox.fit(frame.shape[:2], size, self.kind.fit, self.kind.rounding)
+            size = self._runner.input_size
+            letterbox = Letterbox.fit(frame.shape[:2], size, how.fit, how.rounding)
             self._letterbox, self._canvas = letterbox, None
-        self._canvas = letterbox.apply(
-            frame, self.kind.pad_value, self._contract.resize, self._canvas
-        )
+        self._canvas = letterbox.apply(frame, how.pad_value, how.resize, self._canvas)
         return self._input(self._canvas, self._contract), letterbox
 
     def infer(self, batch: np.ndarray) -> List[np.ndarray]:

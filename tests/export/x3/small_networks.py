@@ -8,7 +8,9 @@ from torch import nn
 from models.checkpoint import LoadedNetwork
 from models.resnet import NonLocal
 from models.spec import NetworkSpec, build_network
+from models.zoo.demo import demo_crops
 from runtime.contract import EmbeddingContract
+from runtime.preprocess import preprocess
 
 torch.set_num_threads(1)
 
@@ -35,7 +37,8 @@ def small_network(**changes) -> LoadedNetwork:
     for module in network.modules():
         if isinstance(module, NonLocal):
             nn.init.normal_(module.get_parameter("W.1.weight"))
-    settle(network, torch.randn(6, 3, spec.height_px, spec.width_px))
+    crops = [image for image, _, _ in demo_crops(6, 1, 11)]
+    settle(network, torch.from_numpy(preprocess(crops, spec.input_contract())))
     return LoadedNetwork(
         network,
         spec.arch,

@@ -9,7 +9,7 @@ from torch import nn
 
 from export.graph import Graph, attribute
 from export.x3.blocks import padded_size, per_channel, sigmoid
-from export.x3.graph import split_global_pools
+from export.x3.pools import split_global_pools
 from export.x3.split_attention import BpuSplitAttention
 from export.x3.tail import BpuTail
 from models.network import ReidNetwork, bn_neck, fc_neck
