@@ -113,10 +113,10 @@ class LiveSource(Source):
     def read(self, timeout_s: Optional[float] = None) -> Optional[Frame]:
         with self._news:
             self._discard_stale()
-            self._news.wait_for(lambda: self._newest is not None or self._finished, timeout_s)
-            frame, self._newest = self._newest, None
+            self._news.wait_for(self._has_news, timeout_s)
             if self._stop.is_set():
                 return None
+            frame, self._newest = self._newest, None
             if frame is None and self._error is not None:
                 raise self._error
             return frame
@@ -136,6 +136,9 @@ class LiveSource(Source):
             if self._thread.is_alive():
                 _log.warning("Source %s does not answer; it is closed once it does.", self.name)
 
+    def _has_news(self):
+        return self._newest is not None or self._finished or self._stop.is_set()
+
     def _discard_stale(self):
         if self._newest is not None and self._clock() - self._newest.time_s > self._max_age_s:
             self._newest = None
@@ -147,13 +150,14 @@ class LiveSource(Source):
             while capture is not None:
                 if self._take_frames(capture):  # some came, so the next loss is a new one
                     waits_s = self._backoff.waits_s()
-                capture.release()
+                lost, capture = capture, None
+                lost.release()
                 capture = self._reopen(waits_s)
         except BaseException as error:  # handed to the reader, who would wait for ever otherwise
             self._error = error
+        finally:
             if capture is not None:
                 capture.release()
-        finally:
             with self._news:
                 self._finished = True
                 self._news.notify_all()
@@ -177,7 +181,8 @@ class LiveSource(Source):
             came, bad = True, 0
             self._note_size(image)
             with self._news:
-                self.dropped += self._newest is not None
+                if self._newest is not None:
+                    self.dropped += 1
                 self._newest = Frame(image, self._count, time_s)
                 self._count += 1
                 self._last_frame_s = time_s

@@ -70,9 +70,7 @@ class MipiCapture:
         self._clock, self._sleep = clock, sleep
         self._camera: Any = load_libsrcampy().Camera()
         self._nv12: Optional[np.ndarray] = None
-        status = self._camera.open_cam(
-            _PIPE, host, settings.fps or 30, self._width, self._height
-        )
+        status = self._camera.open_cam(_PIPE, host, settings.fps or 30, self._width, self._height)
         if status != 0:
             self.release()
             raise ReidEdgeError(
