@@ -91,7 +91,8 @@ def export_detector(
     (given,) = (i for i in model.graph.input if i.name not in _constants(model))
     height, width = (d.dim_value for d in given.type.tensor_type.shape.dim[2:])
     found = _recognise(model, given.name, (height, width), path.name, kind)
-    contract = found.contract((height, width))
+    prepared = found.preparation
+    contract = prepared.contract((height, width))
     images = _letterboxed(frames, found, (height, width), count)
 
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -124,9 +125,9 @@ def export_detector(
             "input": asdict(contract),
             "board_input": board_input,
             "letterbox": {
-                "fit": found.fit,
-                "rounding": found.rounding,
-                "pad_value": found.pad_value,
+                "fit": prepared.fit,
+                "rounding": prepared.rounding,
+                "pad_value": prepared.pad_value,
             },
             "calibration_data": data,
             "operators": {"counts": check.counts, "segments": check.segments},
@@ -193,10 +194,10 @@ def _letterboxed(
             f"No frames in {folder}; give a folder of pictures that the robot's camera took."
         )
     chosen = np.unique(np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int))
-    resize = kind.contract(size).resize
+    prepared = kind.preparation
     images = []
     for index in chosen:
         frame = read_image(paths[index])
-        box = Letterbox.fit(frame.shape[:2], size, kind.fit, kind.rounding)
-        images.append(box.apply(frame, kind.pad_value, resize))
+        box = Letterbox.fit(frame.shape[:2], size, prepared.fit, prepared.rounding)
+        images.append(box.apply(frame, prepared.pad_value, prepared.resize))
     return images

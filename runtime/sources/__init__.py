@@ -87,7 +87,7 @@ def open_source(
             return live(partial(MipiCapture, host, camera), text)
         if scheme in _STREAMS:
             return live(partial(open_stream, text, video_capture), without_password(text))
-        raise ReidEdgeError(_unknown(text))
+        raise ReidEdgeError(_unknown(without_password(text)))
     if "!" in text and "appsink" in text:
         return live(partial(open_gstreamer, text, video_capture), "pipeline " + text.split()[0])
     path = Path(text)
@@ -95,7 +95,7 @@ def open_source(
         return ImageFolderSource(path, fps, realtime)
     if path.is_file():
         return VideoFileSource(path, fps, realtime, video_capture)
-    raise ReidEdgeError(_unknown(text))
+    raise ReidEdgeError(_unknown(without_password(text)))
 
 
 def _number(text, rest, allowed):

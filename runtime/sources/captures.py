@@ -104,7 +104,7 @@ def open_v4l2(
             "program uses it, and that you may read it (group video)." % (device, found)
         )
     if settings.fourcc:  # first: the sizes a camera offers depend on it
-        video.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*settings.fourcc))
+        video.set(cv2.CAP_PROP_FOURCC, int.from_bytes(settings.fourcc.encode(), "little"))
     if settings.width and settings.height:
         video.set(cv2.CAP_PROP_FRAME_WIDTH, settings.width)
         video.set(cv2.CAP_PROP_FRAME_HEIGHT, settings.height)
