@@ -145,6 +145,12 @@ def parser() -> argparse.ArgumentParser:
         help="hb_mapper's: default, mix, kl or max (default: %(default)s)",
     )
     x3.add_argument(
+        "--x3-layout",
+        default="bpu",
+        help="RGA's changes of layout: bpu (Split and Concat, nothing on the CPU) or cpu (five "
+        "Reshape and Transpose per module there) (default: %(default)s)",
+    )
+    x3.add_argument(
         "--check-only",
         type=Path,
         metavar="ONNX",

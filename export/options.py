@@ -9,12 +9,14 @@ from calibration.methods import METHODS as CALIBRATION_METHODS
 from calibration.selection import SELECTIONS
 from export.improve import METHODS as IMPROVEMENTS
 from export.x3.config import INPUT_KINDS
+from export.x3.layout import LAYOUTS
 from runtime.errors import ReidEdgeError
 from runtime.manifest import check_batch
 
 SIMULATED_TYPES = ("default", "mix", "kl", "max")
 TARGETS = ("xavier", "cpu", "x3")
 CALIBRATION_CROPS = {"xavier": 512, "cpu": 512, "x3": 100}  # the X3's toolchain asks for about 100
+X3_DEFAULTS = {"board_input": "nv12", "calibration_type": "default", "x3_layout": "bpu"}
 BATCHES = {
     "xavier": {"min": 1, "opt": 4, "max": 16},
     "cpu": {"min": 1, "opt": 4, "max": 16},
@@ -56,6 +58,7 @@ class ExportOptions:
     batch: dict[str, int] = None  # type: ignore[assignment]  # default: the target's own
     board_input: str = "nv12"
     calibration_type: str = "default"
+    x3_layout: str = "bpu"
     out: Path | None = None
     force: bool = False
     seed: int = 0
@@ -100,10 +103,9 @@ class ExportOptions:
 
     def _check_x3(self) -> None:
         """Refuse what the X3's toolchain does by itself, and its options for other targets."""
-        given = {"board_input": self.board_input, "calibration_type": self.calibration_type}
         if self.target != "x3":
-            for name, default in (("board_input", "nv12"), ("calibration_type", "default")):
-                if given[name] != default:
+            for name, default in X3_DEFAULTS.items():
+                if getattr(self, name) != default:
                     raise ReidEdgeError(
                         "--%s is for --target x3; leave it out." % name.replace("_", "-")
                     )
@@ -116,6 +118,7 @@ class ExportOptions:
         for name, allowed in (
             ("board_input", INPUT_KINDS),
             ("calibration_type", SIMULATED_TYPES),
+            ("x3_layout", tuple(LAYOUTS)),
             ("precision", ("int8",)),
             ("calib_method", ("auto",)),
             ("improve", ("auto", "none")),

@@ -16,7 +16,7 @@ still finds its person among 40 in nine of ten cases; where it is 0 that is a ma
 """
 
 import math
-from typing import List, NamedTuple, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -45,7 +45,7 @@ class Crops(NamedTuple):
     behind: np.ndarray
 
 
-def assess(frame: np.ndarray, boxes: np.ndarray) -> Crops:
+def assess(frame: np.ndarray, boxes: np.ndarray, solid: Optional[np.ndarray] = None) -> Crops:
     """Judge the crops of one frame.
 
     Of two people whose boxes overlap, the one whose feet are lower in the picture stands in front;
@@ -54,6 +54,7 @@ def assess(frame: np.ndarray, boxes: np.ndarray) -> Crops:
     Args:
         frame: (H, W, 3) uint8 BGR.
         boxes: (N, 4) left, top, right, bottom in pixels; may reach beyond the frame.
+        solid: (N,) bool, which boxes are people beyond doubt; the others cover nobody.
 
     Raises:
         ReidEdgeError: Not such a frame, or boxes of another shape or not finite.
@@ -73,7 +74,8 @@ def assess(frame: np.ndarray, boxes: np.ndarray) -> Crops:
     sides, seen = boxes[:, 2:] - boxes[:, :2], inside[:, 2:] - inside[:, :2]
     real = (seen > 0).all(axis=1) & (sides > 0).all(axis=1)
     sides, seen = np.maximum(sides, 1e-6), np.maximum(seen, 0)
-    overlap, covered, rivals = _cover(inside, seen[:, 1])
+    solid = np.ones(len(boxes), bool) if solid is None else np.asarray(solid, bool)
+    overlap, covered, rivals = _cover(inside, seen[:, 1], solid & real)
     quality = (
         _ramp(seen[:, 1], 8, 64)
         * _ramp(seen[:, 1] / sides[:, 1], 0.4, 1)
@@ -109,7 +111,7 @@ def _aspect(sides: np.ndarray) -> np.ndarray:
     return np.minimum(_ramp(aspect, 0.1, 0.2), _ramp(-aspect, -1.0, -0.6))
 
 
-def _cover(inside: np.ndarray, heights: np.ndarray):
+def _cover(inside: np.ndarray, heights: np.ndarray, solid: np.ndarray):
     """Share of each box under any other box, share under boxes in front, and whose boxes those are.
 
     Counted on a grid of points, because boxes that cover another may overlap each other.
@@ -124,6 +126,7 @@ def _cover(inside: np.ndarray, heights: np.ndarray):
     within_y = (y[:, None] > top[None]) & (y[:, None] < bottom[None])
     diagonal = np.arange(count)
     within_x[diagonal, diagonal] = False
+    within_x[:, ~solid] = False
     # The height decides between feet at the same line, such as the lower edge of the frame.
     nearness = inside[:, 3] + 0.1 * heights
     front = within_x & (nearness[None] > nearness[:, None])[..., None]

@@ -12,8 +12,13 @@ network and no clock, so any robot stack can use it, and every decision can be r
 | ``searching`` | the target is looked for among everybody | no |
 | ``lost`` | searched in vain for ``lost_s``; still looking, and harder to convince | no |
 
-What binds the target is its track while that is unbroken, and its appearance wherever the track may
-have passed to somebody else: behind a crossing, after a gap, and every ``verify_s`` in between.
+What binds the target, strongest first:
+
+1. Two people seen at once are two people: a track seen beside the target is never the target, unless
+   the two crossed or the track was gone for a while.
+2. Its track, while that is unbroken and crops of it that follow each other look alike.
+3. Its appearance, wherever the track may have passed to somebody else: behind a crossing, after a
+   gap, and every ``verify_s`` in between.
 """
 
 from dataclasses import dataclass, field
@@ -31,9 +36,14 @@ from runtime.lock_types import (
     SEARCHING,
     LockOutput,
     LockSettings,
+    Look,
     Person,
 )
-from runtime.memory import BystanderBank, TargetMemory
+from runtime.memory import BystanderBank, RecentLooks, SceneMean, TargetMemory
+from runtime.place import Place
+
+_NEVER_S = -1e9
+_FORGET_S = 30.0  # what is known of a track that is gone
 
 
 @dataclass
@@ -41,7 +51,17 @@ class _Hits:
     """Consecutive good checks of one track."""
 
     count: int = 0
-    last_s: float = 0.0
+    last_s: float = _NEVER_S
+
+
+@dataclass
+class _Known:
+    """What the lock remembers of a track."""
+
+    seen_s: float
+    looked_s: float = _NEVER_S
+    similarity: float = -1.0
+    beside: bool = False  # seen at once with the target
 
 
 @dataclass
@@ -57,6 +77,7 @@ class TargetLock:
     settings: LockSettings = field(default_factory=LockSettings)
     memory: TargetMemory = field(default_factory=TargetMemory)
     bystanders: BystanderBank = field(default_factory=BystanderBank)
+    scene: SceneMean = field(default_factory=SceneMean)
     state: str = IDLE
 
     def __post_init__(self):
@@ -65,13 +86,17 @@ class TargetLock:
         self._time_s: Optional[float] = None
         self._started_s: Optional[float] = None
         self._samples: List[Tuple[np.ndarray, Hashable]] = []
-        self._checked_s: Dict[int, float] = {}
+        self._known: Dict[int, _Known] = {}
         self._hits: Dict[int, _Hits] = {}
+        self._recent = RecentLooks()
+        self._place: Optional[Place] = None
+        self._place_known = False  # no more after a cut
         self._bad = 0
+        self._hidden_s: Optional[float] = None  # since when the target is behind somebody
         self._uneasy_s: Optional[float] = None  # since when checks of the own track do not convince
         self._doubt = 0  # good checks that are still needed before the track is believed
         self._rivals: Set[int] = set()
-        self._learned_s = -1e9
+        self._learned_s = _NEVER_S
 
     # -- choosing --------------------------------------------------------------------------------
 
@@ -97,73 +122,69 @@ class TargetLock:
         self.state, self._started_s = SEARCHING, None
 
     def release(self) -> None:
-        """Forget the target and the bystanders."""
+        """Forget the target and the bystanders; the scene stays what it is."""
         memory = TargetMemory(self.memory.per_bucket, self.memory.per_bucket_enrolled)
         bank = BystanderBank(self.bystanders.people, self.bystanders.per_person)
+        time_s = self._time_s
         self.memory, self.bystanders, self.state = memory, bank, IDLE
         self.__post_init__()
+        self._time_s = time_s
 
     # -- one frame -------------------------------------------------------------------------------
 
     def wanted(self, people: Sequence[Person], time_s: float) -> List[int]:
         """Tracks whose crops should be embedded on this frame, most urgent first."""
-        if self.state == IDLE:
-            return []
-        s, urgent = self.settings, []
-
-        def age(track: int) -> float:
-            return time_s - self._checked_s.get(track, -1e9)
-
+        asked = []
         for person in people:
-            if person.quality < s.quality or (person.behind and person.overlap >= s.hidden):
+            if self.state == IDLE or not self._shows(person):
                 continue
-            if person.track == self._track:
-                needed = (
-                    self.state != LOCKED
-                    or self._doubt
-                    or self._uneasy_s is not None
-                    or age(person.track) >= s.verify_s
-                )
-                if needed:
-                    urgent.append((0, person.track))
-            elif self.state == ENROLLING:
-                continue
-            elif self.state == LOCKED:
-                if person.track in self._rivals or self._uneasy_s is not None:
-                    urgent.append((1, person.track))
-                elif not self._doubt and age(person.track) >= s.bystander_s:
-                    urgent.append((3, person.track))
-            else:
-                hopeful = self._hits.get(person.track, _Hits()).count > 0
-                if hopeful or age(person.track) >= s.verify_s / 2:
-                    urgent.append((1 if hopeful else 2, person.track))
-        return [track for _, track in sorted(urgent)]
+            known = self._known.get(person.track, _Known(time_s))
+            waited_s = time_s - known.looked_s
+            kind = self._urgency(person, known, waited_s, time_s)
+            if kind is not None:
+                asked.append((kind, -waited_s, person.track))
+        return [track for _, _, track in sorted(asked)]
 
-    def update(self, people: Sequence[Person], time_s: float) -> LockOutput:
+    def update(
+        self,
+        people: Sequence[Person],
+        time_s: float,
+        motion: Optional[np.ndarray] = None,
+        cut: bool = False,
+    ) -> LockOutput:
         """Judge one frame.
 
         Args:
             people: Everybody seen, those of ``wanted`` with embeddings as far as there was time.
             time_s: Monotonic time of the frame.
+            motion: (2, 3) background motion since the previous frame; None for a still camera.
+            cut: Something is missing between the previous frame and this one (runtime.scene_cut), so
+                that tracks may have passed from one person to another.
 
         Raises:
             ReidEdgeError: Time ran backwards, a track appears twice, or an embedding is not finite.
         """
         self._check(people, time_s)
+        cut = cut or (self._time_s is not None and time_s - self._time_s > self.settings.gap_s)
         self._time_s = time_s
         if self._started_s is None:
             self._started_s = self._since_s = time_s
-        judged = {p.track: self._judge(p) for p in people if self._decides(p)}
-        for track in judged:
-            self._checked_s[track] = time_s
+        if self._place is not None and motion is not None:
+            self._place = self._place.moved(motion)
+        looks = self._look(people, time_s)
         by_track = {p.track: p for p in people}
         if self.state == IDLE:
             return LockOutput(IDLE)
         if self.state == ENROLLING:
             return self._enrolling(by_track.get(self._track), time_s)
+        if cut:
+            self._break(time_s)
         if self.state == LOCKED:
-            return self._locked(by_track, judged, time_s)
-        return self._away(by_track, judged, time_s)
+            output = self._locked(by_track, looks, time_s)
+            if output.box is not None:
+                self._place, self._place_known = Place.of(output.box, time_s), True
+            return output
+        return self._away(by_track, looks, time_s)
 
     # -- states ----------------------------------------------------------------------------------
 
@@ -178,12 +199,12 @@ class TargetLock:
                 return LockOutput(IDLE, event="enrolment_failed")
             return LockOutput(ENROLLING)
         self._since_s = time_s
-        if target.embedding is not None and self._decides(target) and target.overlap < s.contest:
+        if target.embedding is not None and self._shows(target) and self._clear(target):
             self._samples.append((target.embedding, target.bucket))
         if len(self._samples) < s.enrol_samples:
             return LockOutput(ENROLLING, target.track, target.box)
-        stacked = np.stack([e for e, _ in self._samples])
         # The track may have changed hands while it was learned: keep what most samples agree with.
+        stacked = self.scene.without(np.stack([e for e, _ in self._samples]))
         typical = (stacked @ stacked.T >= s.keep).mean(axis=1) > 0.6
         if typical.sum() < s.enrol_samples * 0.75:
             self.release()
@@ -191,62 +212,68 @@ class TargetLock:
         for (embedding, bucket), fits in zip(self._samples, typical):
             if fits:
                 self.memory.enrol(embedding, bucket)
+                self._recent.add(embedding, time_s)
         self._samples = []
-        self._lock(target.track, time_s, doubt=0)
+        self._lock(target, time_s)
         return LockOutput(LOCKED, target.track, target.box, event="enrolled")
 
-    def _locked(self, people, judged, time_s: float) -> LockOutput:
+    def _locked(self, people: Dict[int, Person], looks, time_s: float) -> LockOutput:
         s, target = self.settings, people.get(self._track)
-        if target is None or (target.behind and target.overlap >= s.hidden):
+        if target is not None and not self._hidden(target):
+            self._hidden_s = None
+        elif self._hidden_s is None:
+            self._hidden_s = time_s
+        if target is None or (
+            self._hidden_s is not None and time_s - self._hidden_s > s.hidden_s
+        ):
             if target is not None:
-                self._contest(target)
-            self._enter(OCCLUDED, time_s)
+                self._rivals.update(target.rivals)
             self._doubt = s.verify_hits
+            self._enter(OCCLUDED, time_s)
             return LockOutput(OCCLUDED, event="occluded")
-        if target.overlap >= s.contest:
-            self._contest(target)
-        own = judged.get(self._track)
-        heir = self._heir(judged, own)
+        contested = target.overlap >= s.contest
+        if contested:
+            self._rivals.update(target.rivals)
+            if any(rival not in self.bystanders for rival in target.rivals):
+                self._doubt = s.verify_hits
+        own = looks.get(self._track)
+        heir = self._heir(looks, own, time_s)
         if heir is not None:
-            self.bystanders.forget(heir)
-            self._lock(heir, time_s, doubt=0)
-            return LockOutput(LOCKED, heir, people[heir].box, *judged[heir], event="handed_over")
+            self.bystanders.rename(heir, self._track)
+            self._lock(people[heir], time_s)
+            look = looks[heir]
+            return LockOutput(
+                LOCKED, heir, people[heir].box, look.similarity, look.margin, "handed_over"
+            )
         if own is None:
             return LockOutput(LOCKED, target.track, target.box)
-        similarity, margin = own
-        convincing = similarity >= s.accept
+        rival_score = max(
+            (look.score for track, look in looks.items() if track in self._rivals), default=-1.0
+        )
+        ahead = own.score - rival_score
+        sure = own.similarity >= s.accept and own.margin >= s.margin
+        convincing = (sure or own.link >= s.link) and ahead > -s.margin and own.margin > -s.margin
         if convincing:
-            self._uneasy_s = None
-        elif self._uneasy_s is None:
-            self._uneasy_s = time_s
-        uneasy_s = 0.0 if self._uneasy_s is None else time_s - self._uneasy_s
+            self._bad, self._uneasy_s = 0, None
+            self._trust(target, people, looks, ahead >= s.margin, time_s)
+            return self._said(target, own)
         # Between keep and accept the target looks unusual, which is no fault for a while, as long
         # as it looks more like itself than like anybody else known here.
-        bad = similarity < s.keep or margin < (-s.margin if convincing else s.margin)
-        if bad or uneasy_s > s.uneasy_s:
-            self._bad += 1
-            if self._bad >= s.reject_hits or uneasy_s > s.uneasy_s:
-                self._track = None
-                self._enter(SEARCHING, time_s)
-                return LockOutput(SEARCHING, None, None, *own, event="rejected")
-            return LockOutput(LOCKED, target.track, target.box, *own)
-        if convincing:
-            self._bad = 0
-        sure = convincing and margin >= s.margin
-        if target.overlap < s.contest:
-            if self._doubt:
-                self._doubt -= 1
-            if not self._doubt:
-                self._rivals.clear()
-                if sure:
-                    self._learn(target, people, time_s)
-        return LockOutput(LOCKED, target.track, target.box, *own)
+        if self._uneasy_s is None:
+            self._uneasy_s = time_s
+        self._bad += own.similarity < s.keep or own.margin < s.margin or ahead <= -s.margin
+        if self._bad >= s.reject_hits or time_s - self._uneasy_s > s.uneasy_s:
+            for known in self._known.values():
+                known.beside = False  # beside whom, if this was not the target?
+            self._track = None
+            self._enter(SEARCHING, time_s)
+            return LockOutput(SEARCHING, None, None, own.similarity, own.margin, "rejected")
+        return self._said(target, own)
 
-    def _away(self, people, judged, time_s: float) -> LockOutput:
+    def _away(self, people: Dict[int, Person], looks, time_s: float) -> LockOutput:
         """Occluded, searching or lost."""
         s = self.settings
-        best = self._best_candidate(judged)
-        accepted = set()
+        best = self._best_candidate(people, looks, time_s)
         if best is not None:
             own_track = best == self._track and self.state == OCCLUDED
             needed = s.verify_hits if own_track else s.relock_hits
@@ -254,90 +281,191 @@ class TargetLock:
             hits = self._hits.setdefault(best, _Hits())
             hits.count = hits.count + 1 if time_s - hits.last_s <= s.hit_gap_s else 1
             hits.last_s = time_s
-            accepted.add(best)
             if hits.count >= needed:
                 self.bystanders.forget(best)
-                self._lock(best, time_s, doubt=0)
-                return LockOutput(LOCKED, best, people[best].box, *judged[best], event="reacquired")
-        for track in judged:
-            if track not in accepted:
+                self._lock(people[best], time_s)
+                return self._said(people[best], looks[best], "reacquired")
+        for track in looks:
+            if track != best:
                 self._hits.pop(track, None)
-        seen = judged.get(best) if best is not None else None
-        similarity, margin = seen if seen else (None, None)
+        seen = looks[best] if best is not None else None
         gone_s = time_s - self._since_s
+        event = None
         if self.state == OCCLUDED and gone_s > s.occluded_s:
-            self._enter(SEARCHING, time_s)
-            return LockOutput(SEARCHING, None, None, similarity, margin, "searching")
-        if self.state == SEARCHING and gone_s > s.lost_s:
-            self._enter(LOST, time_s)
-            return LockOutput(LOST, None, None, similarity, margin, "lost")
-        return LockOutput(self.state, None, None, similarity, margin)
+            event = SEARCHING
+        elif self.state == SEARCHING and gone_s > s.lost_s:
+            event = LOST
+        if event is not None:
+            self._enter(event, time_s)
+        if seen is None:
+            return LockOutput(self.state, event=event)
+        return LockOutput(self.state, None, None, seen.similarity, seen.margin, event)
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    def _urgency(
+        self, person: Person, known: _Known, waited_s: float, time_s: float
+    ) -> Optional[int]:
+        """0 for what cannot wait, None for what need not be looked at."""
+        s = self.settings
+        if person.track == self._track:
+            watched = person.overlap > 0 or known.similarity < s.strict
+            if self.state == LOCKED and not self._doubt and self._uneasy_s is None:
+                return 0 if waited_s >= (s.watch_s if watched else s.verify_s) else None
+            return 0
+        if self.state == ENROLLING:
+            return None
+        if self.state == LOCKED:
+            if self._uneasy_s is not None or (self._doubt and person.track in self._rivals):
+                return 1
+            stranger = person.track not in self.bystanders
+            return 2 if waited_s >= (s.verify_s if stranger else s.bystander_s) else None
+        if known.beside and time_s - known.seen_s <= s.apart_s and not self._crossed(person.track):
+            return None
+        if self._hits.get(person.track, _Hits()).count > 0:
+            return 0
+        if known.similarity < s.keep and waited_s < 2 * s.verify_s:
+            return None
+        return 1 if waited_s >= s.verify_s / 2 else None
+
+    def _look(self, people: Sequence[Person], time_s: float) -> Dict[int, Look]:
+        """Compare the embedded crops with what is known."""
+        s = self.settings
+        shown = [p for p in people if p.embedding is not None and self._shows(p)]
+        for person in shown:
+            self.scene.add(person.track, person.embedding)
+        looks = {}
+        if shown and len(self.memory):
+            stacked = np.stack([p.embedding for p in shown])
+            similarity = self.memory.similarity(stacked, self.scene)
+            margin = similarity - self.bystanders.similarity(stacked, self.scene)
+            link = self._recent.similarity(stacked, self.scene, time_s - s.link_s)
+            looks = {
+                p.track: Look(float(similarity[i]), float(margin[i]), float(link[i]))
+                for i, p in enumerate(shown)
+            }
+        for person in people:
+            known = self._known.setdefault(person.track, _Known(time_s))
+            if time_s - known.seen_s > s.apart_s:
+                known.beside = False
+            known.seen_s = time_s
+        for person in shown:
+            self._known[person.track].looked_s = time_s
+        for track, look in looks.items():
+            self._known[track].similarity = look.similarity
+        if len(self._known) > 4 * len(people) + 64:
+            oldest_s = time_s - _FORGET_S
+            self._known = {t: k for t, k in self._known.items() if k.seen_s >= oldest_s}
+        return looks
+
+    def _shows(self, person: Person) -> bool:
+        """Whether the crop is good enough to decide anything."""
+        s = self.settings
+        return person.quality >= s.quality and not self._hidden(person)
+
+    def _hidden(self, person: Person) -> bool:
+        return person.behind and person.overlap >= self.settings.hidden
+
+    def _clear(self, person: Person) -> bool:
+        """Whether the crop is good enough to be learned: whole, and not of two people."""
+        s = self.settings
+        covered = person.behind and person.overlap >= s.contest
+        return person.quality >= s.learn_quality and not covered
+
+    def _crossed(self, track: int) -> bool:
+        return track in self._rivals or track == self._track
 
     # -- judgement -------------------------------------------------------------------------------
 
-    def _decides(self, person: Person) -> bool:
-        s = self.settings
-        hidden = person.behind and person.overlap >= s.hidden
-        return person.embedding is not None and person.quality >= s.quality and not hidden
-
-    def _judge(self, person: Person) -> Tuple[float, float]:
-        """Similarity to the target, and by how much it exceeds that to the nearest bystander."""
-        similarity = (
-            float(self.memory.similarity(person.embedding)[0]) if len(self.memory) else -1.0
-        )
-        return similarity, similarity - float(self.bystanders.similarity(person.embedding)[0])
-
-    def _best_candidate(self, judged) -> Optional[int]:
+    def _best_candidate(self, people, looks: Dict[int, Look], time_s: float) -> Optional[int]:
         """The one track of this frame that is the target beyond doubt, or None."""
         s = self.settings
-        ranked = sorted(judged, key=lambda t: judged[t][0], reverse=True)
+        ranked = sorted(
+            (t for t in looks if self._crossed(t) or not self._known[t].beside),
+            key=lambda t: looks[t].score,
+            reverse=True,
+        )
         if not ranked:
             return None
         best = ranked[0]
-        similarity, margin = judged[best]
-        # The own track, back after a moment, has its place in its favour.
-        limit = s.keep if best == self._track and self.state == OCCLUDED else s.accept
-        second = judged[ranked[1]][0] if len(ranked) > 1 else -1.0
-        clear = similarity >= limit and margin >= s.margin and similarity - second >= s.margin
+        look = looks[best]
+        limit = s.strict
+        if self._place is not None and time_s - self._place.time_s <= s.near_s:
+            if not self._place_known or self._place.reaches(people[best].box, time_s):
+                limit = s.accept
+            # The own track, back after a moment, has its place in its favour.
+            if best == self._track and self.state == OCCLUDED:
+                limit = s.keep
+        second = looks[ranked[1]].score if len(ranked) > 1 else -1.0
+        alike = look.similarity >= limit or (limit < s.strict and look.link >= s.link)
+        clear = alike and look.margin >= s.margin and look.score - second >= s.margin
         return best if clear else None
 
-    def _heir(self, judged, own) -> Optional[int]:
+    def _heir(self, looks: Dict[int, Look], own: Optional[Look], time_s: float) -> Optional[int]:
         """The track that has taken over the target, or None.
 
         Somebody who crossed the target needs ``verify_hits`` better looks, others ``relock_hits``.
         """
         s = self.settings
-        candidates = [t for t in judged if t != self._track]
-        if own is None or own[0] >= s.accept or not candidates:
+        candidates = [
+            t
+            for t in looks
+            if t != self._track and (t in self._rivals or not self._known[t].beside)
+        ]
+        if own is None or not candidates:
+            return None
+        best = max(candidates, key=lambda t: looks[t].score)
+        look = looks[best]
+        alike = look.similarity >= s.accept or (best in self._rivals and look.link >= s.link)
+        better = alike and look.score - own.score >= s.margin and look.margin >= s.margin
+        if not better:
             self._hits.clear()
             return None
-        best = max(candidates, key=lambda t: judged[t][0])
-        similarity = judged[best][0]
-        better = similarity >= s.accept and similarity - own[0] >= s.margin
-        count = self._hits.get(best, _Hits()).count + 1 if better else 0
-        self._hits = {best: _Hits(count, self._time_s or 0.0)}
+        count = self._hits.get(best, _Hits()).count + 1
+        self._hits = {best: _Hits(count, time_s)}
         needed = s.verify_hits if best in self._rivals else s.relock_hits
         return best if count >= needed else None
 
-    def _contest(self, target: Person) -> None:
-        self._rivals.update(target.rivals)
-        self._doubt = self.settings.verify_hits
-
-    def _learn(self, target: Person, people: Dict[int, Person], time_s: float) -> None:
+    def _trust(self, target: Person, people, looks, apart: bool, time_s: float) -> None:
         """Take in what is certain: the target, and that everybody else here is not the target."""
         s = self.settings
-        if time_s - self._learned_s >= s.learn_s:
-            self.memory.learn(target.embedding, target.bucket)
-            self._learned_s = time_s
-        for person in people.values():
-            apart = person.track != target.track and person.overlap < s.contest
-            if apart and person.embedding is not None and person.quality >= s.quality:
-                self.bystanders.add(person.track, person.embedding)
+        contested = target.overlap >= s.contest
+        if self._doubt and (apart or not contested):
+            self._doubt -= 1
+        if self._doubt:
+            return
+        if not contested:
+            self._rivals.clear()
+        for track, person in people.items():
+            if track == target.track:
+                continue
+            if track not in target.rivals or (track in looks and apart):
+                self._known[track].beside = True
+                if track in looks and self._clear(person):
+                    self.bystanders.add(track, person.embedding)
+        if self._clear(target):
+            self._recent.add(target.embedding, time_s)
+            if time_s - self._learned_s >= s.learn_s:
+                self.memory.learn(target.embedding, target.bucket)
+                self._learned_s = time_s
+
+    def _break(self, time_s: float) -> None:
+        """Tracks and places from before mean nothing now; what the target looks like still does."""
+        for known in self._known.values():
+            known.beside = False
+        self._track, self._place_known = None, False
+        self._rivals.clear()
+        self._hits.clear()
+        if self.state == LOCKED:
+            self._enter(OCCLUDED, time_s)
 
     # -- transitions -----------------------------------------------------------------------------
 
-    def _lock(self, track: int, time_s: float, doubt: int) -> None:
-        self._track, self._bad, self._doubt, self._uneasy_s = track, 0, doubt, None
+    def _lock(self, target: Person, time_s: float) -> None:
+        self._track, self._bad, self._doubt, self._uneasy_s = target.track, 0, 0, None
+        self._known[target.track].beside = False
+        self._hidden_s = None
+        self._place, self._place_known = Place.of(target.box, time_s), True
         self._hits.clear()
         self._rivals.clear()
         self._enter(LOCKED, time_s)
@@ -347,8 +475,9 @@ class TargetLock:
         if state != LOCKED:
             self._hits.clear()
             self._bad = 0
-        if state in (SEARCHING, LOST):
-            self._rivals.clear()
+
+    def _said(self, target: Person, look: Look, event: Optional[str] = None) -> LockOutput:
+        return LockOutput(LOCKED, target.track, target.box, look.similarity, look.margin, event)
 
     def _check(self, people: Sequence[Person], time_s: float) -> None:
         if self._time_s is not None and time_s < self._time_s:

@@ -20,6 +20,7 @@ from runtime.tracker import Track, Tracker
 from runtime.view import Views
 
 STAGES = ("detect", "motion", "quality", "embed", "track", "lock")
+_CERTAIN = 0.4  # score from which a box may be what covers somebody
 _SAME_BOX = 0.3  # IoU from which a box is taken for the same person as on the frame before
 
 
@@ -206,14 +207,14 @@ class Perception:
             before = np.array([t.box for t in self._tracks]).reshape(-1, 4)
             motion = self.motion.update(frame, before)
         with self._timed("quality"):
-            crops = assess(frame, detections.boxes)
+            crops = assess(frame, detections.boxes, detections.scores >= _CERTAIN)
         embeddings = self._embed(frame, detections, crops, motion, time_s)
         with self._timed("track"):
             self._tracks = self.tracker.update(detections, embeddings, motion, time_s)
         with self._timed("lock"):
             seen = [t for t in self._tracks if t.detection is not None]
             people = self._people(seen, crops, embeddings, motion, frame.shape[:2], time_s)
-            decision = self.lock.update(people, time_s)
+            decision = self.lock.update(people, time_s, motion)
         self.last = FrameRecord(
             self._index,
             time_s,

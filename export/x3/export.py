@@ -88,7 +88,7 @@ def export_x3(options: ExportOptions, progress: Progress) -> X3Export:
     _check_input(options, loaded)
     dataset = open_retrieval_set(options.eval) if options.eval else None
     crops = _crops(options, loaded, progress)
-    graph = x3_graph(loaded, crops.images[:REWRITE_CROPS])
+    graph = x3_graph(loaded, crops.images[:REWRITE_CROPS], layout=options.x3_layout)
     check = check_model(graph.model)
     _refuse_unsupported(check)
     parity = {

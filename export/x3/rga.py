@@ -18,9 +18,9 @@ factor. Everything else is arranged around that:
   in rows of channels, (1, C, 1, L), the gate is more constant matrices, and its result (1, C, 1, 1)
   is what a multiplication wants.
 
-A bias along columns has no operator: constants of an Add are (1, C, 1, 1) in a convolution's bias or
-nothing. So the matrix gets it as rows, for columns of the left factor that sum to one: those of x and
-of 1 - x do, and 1 - x is a convolution.
+A bias along columns is no operator's bias, and the table does not say whether an Add takes a constant
+map. So the matrix gets it as rows, for columns of the left factor that sum to one: those of x and of
+1 - x do, and 1 - x is a convolution.
 
 The mean over gx, the concatenation behind it and the expansion of the gate are constants folded into
 1x1 convolutions; the sigmoid stands before the expansion, where its size limit holds.

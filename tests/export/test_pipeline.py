@@ -81,8 +81,10 @@ def check_default(bundle: Bundle, out: str) -> None:
     manifest = bundle.manifest
     assert (manifest.target, manifest.precision) == ("xavier", "int8")
     assert set(bundle.roles()) == INT8_ROLES | {"calibration.cache"}
-    assert manifest.network["trained"] is False
-    assert any("untrained demonstration weights" in note for note in manifest.network["notes"])
+    assert manifest.network["trained"] is True
+    assert any("research use only" in note for note in manifest.network["notes"])
+    # Its ranges were found on real crops and are stored; drawn ones only check that it runs.
+    assert manifest.calibration["improvements"] == []
     model = onnx.load(bundle.find("model.fp32"))
     tensors = {t for n in model.graph.node for t in n.output} | {model.graph.input[0].name}
     cache = from_trt_cache(bundle.find("calibration.cache").read_text())
@@ -92,7 +94,7 @@ def check_default(bundle: Bundle, out: str) -> None:
     assert cache.scales == pytest.approx(table.scales, rel=1e-6)
     assert table.network_sha256 == manifest.files["model.fp32.onnx"]["sha256"]
     assert table.network_sha256 == model_sha256(model)
-    assert "note: untrained demonstration weights" in out
+    assert "note: limits: " in out
     assert out.rstrip().splitlines()[-1].startswith("Next: ")
     golden = np.load(bundle.find("golden"))
     assert golden["inputs"].shape[1:] == manifest.input.shape
@@ -112,7 +114,7 @@ def test_built_in_network_without_any_option(capsys, tmp_path, monkeypatch):
     outcome = run(capsys, "--target", "xavier")
     assert outcome.status == 0, outcome.err
     (folder,) = (tmp_path / "bundles").iterdir()
-    assert folder.name == "rga_sc_resnet18_w32_xavier"
+    assert folder.name == "rga_sc_resnet18_w32_linear512_xavier"
     check_default(Bundle.open(folder), outcome.out)
 
 

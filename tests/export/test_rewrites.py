@@ -100,6 +100,25 @@ def test_neck_becomes_one_product_and_one_sum():
     assert fold(model, IMAGES) == ["GlobalAveragePool", "Flatten", "Mul", "Add"]
 
 
+def test_a_norm_of_its_own_as_a_depthwise_convolution():
+    model = small_model(
+        [
+            node("GlobalAveragePool", "x", "p"),
+            norm("p", "q"),
+            node("Conv", "q w", "c"),
+            norm("c", "y", "k"),
+        ],
+        {"w": normal(4, 3, 1, 1), **batchnorm(3), **batchnorm(4, "k", seed=6)},
+    )
+    graph = Graph(model)
+    assert fold_batchnorm(graph, depthwise=True) == 2
+    result = graph.to_model()
+    operators = [(n.op_type, attribute(n, "group", 1)) for n in result.graph.node]
+    assert operators == [("GlobalAveragePool", 1), ("Conv", 3), ("Conv", 1)]
+    expected = run(model, IMAGES)
+    np.testing.assert_allclose(run(result, IMAGES), expected, atol=2e-5 * np.abs(expected).max())
+
+
 def test_before_a_convolution_and_behind_a_split():
     constants = {
         "w": normal(4, 3, 1, 1),

@@ -117,6 +117,12 @@ def test_opset_can_be_lowered_for_other_targets():
     np.testing.assert_allclose(got, images.mean((2, 3)), atol=1e-6)
 
 
+def test_batch_can_be_fixed():
+    model = trace(Pool(), InputContract(32, 16), batch=1)
+    for value, shape in ((model.graph.input[0], [1, 3, 32, 16]), (model.graph.output[0], [1, 3])):
+        assert [d.dim_value for d in value.type.tensor_type.shape.dim] == shape
+
+
 def test_training_mode_is_left_before_tracing():
     network = torch.nn.Sequential(torch.nn.Dropout(0.9), Pool()).train()
     images = normal(2, 3, 32, 16)

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.accuracy import measure_accuracy
+from benchmarks.datasets import open_retrieval_set
 from models.checkpoint import source_state_dict
 from models.state_file import file_sha256
-from models.zoo import default_network, demo_crops
-from models.zoo.default import untrained_network
+from models.zoo import (
+    ProvenanceCard,
+    default_calibration_table,
+    default_network,
+    demo_crops,
+)
+from models.zoo.default import ZOO, untrained_network
 from runtime.errors import ReidEdgeError
 from runtime.preprocess import l2_normalize, preprocess
 
@@ -125,3 +132,32 @@ def test_demo_crops():
 def test_demo_crops_of_nobody():
     with pytest.raises(ReidEdgeError, match="at least one"):
         demo_crops(0, 3)
+
+
+def test_the_shipped_default_is_trained_small_and_says_where_it_comes_from():
+    loaded = default_network()
+    assert loaded.trained and loaded.family == "reid-edge" and loaded.arch.startswith("rga_")
+    assert (ZOO / loaded.source).stat().st_size <= 12_000_000
+    notes = "\n".join(loaded.notes)
+    for said in ("research use only", "seed 0", "intended use: ", "limits: ", "int8 mAP"):
+        assert said in notes
+    card = ProvenanceCard.read(ZOO)
+    assert card.accuracy["fp32"]["mAP"] >= 62 and card.accuracy["fp32"]["rank1"] >= 80
+    assert card.accuracy["fp32"]["mAP"] - card.accuracy["int8"]["mAP"] <= 0.3
+    assert default_calibration_table() == ZOO / card.calibration_table
+
+
+@pytest.mark.slow
+def test_the_card_tells_the_truth(shared):
+    """fp32 accuracy of the stored weights, measured again."""
+    loaded, card = default_network(), ProvenanceCard.read(ZOO)
+    dataset = open_retrieval_set(shared / "data" / "market1501")
+    torch.set_num_threads(2)
+
+    def run(pixels):
+        with torch.no_grad():
+            return loaded.network(torch.from_numpy(pixels)).numpy()
+
+    report = measure_accuracy({"fp32": run}, dataset, loaded.input, loaded.embedding)
+    assert report.results["fp32"].mAP == pytest.approx(card.accuracy["fp32"]["mAP"], abs=0.1)
+    assert report.results["fp32"].rank1 == pytest.approx(card.accuracy["fp32"]["rank1"], abs=0.2)

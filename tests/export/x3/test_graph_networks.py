@@ -46,6 +46,11 @@ def test_golden_feature(name, golden, tmp_path):  # noqa: F811
     report = check_model(result.model)
     assert {n.op for n in report.on(CPU)} == set(GOLDEN[name])
     assert report.problems == []
+    if name.startswith("rga"):
+        plain = check_model(plain_graph(loaded)).on(CPU)
+        for stage in "1234":  # each module leaves a dozen nodes and more there as it was written
+            branches = 2 if "_sc_" in name else 1
+            assert sum("/attention.%s/" % stage in n.name for n in plain) >= 9 * branches
 
 
 def test_trained_osnet_is_all_on_the_bpu(shared):
