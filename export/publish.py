@@ -119,7 +119,7 @@ def _card(record: dict[str, Any], weights: Path, arch: str, measured: Export) ->
         sha256=file_sha256(weights),
         arch=arch,
         training_data=f"{data['images']:,} crops of {data['identities']} people of {TERMS}",
-        recipe=f"reid-train --recipe {record['recipe']}{taught}",
+        recipe=f"reid-train --recipe {record['recipe']}{taught}, on {_machine(record)}",
         seed=record["seed"],
         hours=round(record["hours"], 2),
         accuracy=accuracy,
@@ -127,6 +127,12 @@ def _card(record: dict[str, Any], weights: Path, arch: str, measured: Export) ->
         limits=LIMITS,
         calibration_table=RANGES,
     )
+
+
+def _machine(record: dict[str, Any]) -> str:
+    if record["device"] == "x86_64" or record["device"].startswith(("arm", "aarch")):
+        return f"{record['threads']} CPU thread{'s' if record['threads'] > 1 else ''}"
+    return f"{record['processes']} {record['device']}"
 
 
 def _bar(label: str, total: int) -> tqdm:

@@ -86,6 +86,7 @@ class TargetLock:
         self._time_s: Optional[float] = None
         self._started_s: Optional[float] = None
         self._samples: List[Tuple[np.ndarray, Hashable]] = []
+        self._foreign = 0  # samples that are not of the person the others are of
         self._known: Dict[int, _Known] = {}
         self._hits: Dict[int, _Hits] = {}
         self._recent = RecentLooks()
@@ -96,7 +97,7 @@ class TargetLock:
         self._uneasy_s: Optional[float] = None  # since when checks of the own track do not convince
         self._doubt = 0  # good checks that are still needed before the track is believed
         self._rivals: Set[int] = set()
-        self._learned_s = _NEVER_S
+        self._learned_s = self._trusted_s = _NEVER_S
 
     # -- choosing --------------------------------------------------------------------------------
 
@@ -171,14 +172,14 @@ class TargetLock:
             self._started_s = self._since_s = time_s
         if self._place is not None and motion is not None:
             self._place = self._place.moved(motion)
+        if cut:
+            self._break(time_s)
         looks = self._look(people, time_s)
         by_track = {p.track: p for p in people}
         if self.state == IDLE:
             return LockOutput(IDLE)
         if self.state == ENROLLING:
             return self._enrolling(by_track.get(self._track), time_s)
-        if cut:
-            self._break(time_s)
         if self.state == LOCKED:
             output = self._locked(by_track, looks, time_s)
             if output.box is not None:
@@ -190,32 +191,33 @@ class TargetLock:
 
     def _enrolling(self, target: Optional[Person], time_s: float) -> LockOutput:
         s = self.settings
-        if time_s - self._started_s > s.enrol_timeout_s:
+        late = time_s - self._started_s > s.enrol_timeout_s or time_s - self._since_s > s.enrol_gap_s
+        if late or self._foreign >= s.reject_hits:
             self.release()
             return LockOutput(IDLE, event="enrolment_failed")
         if target is None:
-            if time_s - self._since_s > s.occluded_s:
-                self.release()
-                return LockOutput(IDLE, event="enrolment_failed")
             return LockOutput(ENROLLING)
-        self._since_s = time_s
         if target.embedding is not None and self._shows(target) and self._clear(target):
-            self._samples.append((target.embedding, target.bucket))
+            self._since_s = time_s
+            self._sample(target)
         if len(self._samples) < s.enrol_samples:
             return LockOutput(ENROLLING, target.track, target.box)
-        # The track may have changed hands while it was learned: keep what most samples agree with.
-        stacked = self.scene.without(np.stack([e for e, _ in self._samples]))
-        typical = (stacked @ stacked.T >= s.keep).mean(axis=1) > 0.6
-        if typical.sum() < s.enrol_samples * 0.75:
-            self.release()
-            return LockOutput(IDLE, event="enrolment_failed")
-        for (embedding, bucket), fits in zip(self._samples, typical):
-            if fits:
-                self.memory.enrol(embedding, bucket)
-                self._recent.add(embedding, time_s)
+        for embedding, bucket in self._samples:
+            self.memory.enrol(embedding, bucket)
+            self._recent.add(embedding, time_s)
         self._samples = []
         self._lock(target, time_s)
         return LockOutput(LOCKED, target.track, target.box, event="enrolled")
+
+    def _sample(self, target: Person) -> None:
+        """Take in one crop of the chosen person, unless the track has changed hands."""
+        if self._samples:
+            known = self.scene.without(np.stack([embedding for embedding, _ in self._samples]))
+            alike = known @ self.scene.without(target.embedding[None])[0]
+            if float(alike.max()) < self.settings.keep:
+                self._foreign += 1
+                return
+        self._samples.append((target.embedding, target.bucket))
 
     def _locked(self, people: Dict[int, Person], looks, time_s: float) -> LockOutput:
         s, target = self.settings, people.get(self._track)
@@ -246,22 +248,24 @@ class TargetLock:
                 LOCKED, heir, people[heir].box, look.similarity, look.margin, "handed_over"
             )
         if own is None:
+            self._set_apart(target, people, looks, time_s)
             return LockOutput(LOCKED, target.track, target.box)
         rival_score = max(
             (look.score for track, look in looks.items() if track in self._rivals), default=-1.0
         )
         ahead = own.score - rival_score
         sure = own.similarity >= s.accept and own.margin >= s.margin
-        convincing = (sure or own.link >= s.link) and ahead > -s.margin and own.margin > -s.margin
+        convincing = (sure or own.link >= s.link) and ahead > -s.margin and own.lead > -s.margin
         if convincing:
             self._bad, self._uneasy_s = 0, None
-            self._trust(target, people, looks, ahead >= s.margin, time_s)
+            self._trust(target, own, ahead >= s.margin, time_s)
+            self._set_apart(target, people, looks, time_s)
             return self._said(target, own)
         # Between keep and accept the target looks unusual, which is no fault for a while, as long
         # as it looks more like itself than like anybody else known here.
         if self._uneasy_s is None:
             self._uneasy_s = time_s
-        self._bad += own.similarity < s.keep or own.margin < s.margin or ahead <= -s.margin
+        self._bad += own.score < s.keep or own.lead < s.margin or ahead <= -s.margin
         if self._bad >= s.reject_hits or time_s - self._uneasy_s > s.uneasy_s:
             for known in self._known.values():
                 known.beside = False  # beside whom, if this was not the target?
@@ -318,8 +322,9 @@ class TargetLock:
         if self.state == LOCKED:
             if self._uneasy_s is not None or (self._doubt and person.track in self._rivals):
                 return 1
-            stranger = person.track not in self.bystanders
-            return 2 if waited_s >= (s.verify_s if stranger else s.bystander_s) else None
+            if person.track in self.bystanders and known.similarity < s.keep:
+                return 3 if waited_s >= s.bystander_s else None
+            return 2 if waited_s >= 2 * s.verify_s else None  # new, or similar to the target
         if known.beside and time_s - known.seen_s <= s.apart_s and not self._crossed(person.track):
             return None
         if self._hits.get(person.track, _Hits()).count > 0:
@@ -338,21 +343,21 @@ class TargetLock:
         if shown and len(self.memory):
             stacked = np.stack([p.embedding for p in shown])
             similarity = self.memory.similarity(stacked, self.scene)
-            margin = similarity - self.bystanders.similarity(stacked, self.scene)
+            known = self.bystanders.similarity(stacked, self.scene)
             link = self._recent.similarity(stacked, self.scene, time_s - s.link_s)
             looks = {
-                p.track: Look(float(similarity[i]), float(margin[i]), float(link[i]))
+                p.track: Look(float(similarity[i]), float(known[i]), float(link[i]))
                 for i, p in enumerate(shown)
             }
         for person in people:
-            known = self._known.setdefault(person.track, _Known(time_s))
-            if time_s - known.seen_s > s.apart_s:
-                known.beside = False
-            known.seen_s = time_s
+            track = self._known.setdefault(person.track, _Known(time_s))
+            if time_s - track.seen_s > s.apart_s:
+                track.beside = False
+            track.seen_s = time_s
         for person in shown:
             self._known[person.track].looked_s = time_s
-        for track, look in looks.items():
-            self._known[track].similarity = look.similarity
+        for number, look in looks.items():
+            self._known[number].similarity = look.similarity
         if len(self._known) > 4 * len(people) + 64:
             oldest_s = time_s - _FORGET_S
             self._known = {t: k for t, k in self._known.items() if k.seen_s >= oldest_s}
@@ -412,12 +417,18 @@ class TargetLock:
             for t in looks
             if t != self._track and (t in self._rivals or not self._known[t].beside)
         ]
-        if own is None or not candidates:
+        if not candidates or (own is None and self._hidden_s is None):
+            return None
+        if own is not None and own.link >= s.link and not self._doubt:
             return None
         best = max(candidates, key=lambda t: looks[t].score)
         look = looks[best]
         alike = look.similarity >= s.accept or (best in self._rivals and look.link >= s.link)
-        better = alike and look.score - own.score >= s.margin and look.margin >= s.margin
+        better = alike and look.margin >= s.margin
+        if own is None:  # hidden: only who is at its place and looks like it a moment ago
+            better = better and best in self._rivals and look.link >= s.link
+        else:
+            better = better and look.score - own.score >= s.margin
         if not better:
             self._hits.clear()
             return None
@@ -426,33 +437,39 @@ class TargetLock:
         needed = s.verify_hits if best in self._rivals else s.relock_hits
         return best if count >= needed else None
 
-    def _trust(self, target: Person, people, looks, apart: bool, time_s: float) -> None:
-        """Take in what is certain: the target, and that everybody else here is not the target."""
+    def _trust(self, target: Person, own: Look, apart: bool, time_s: float) -> None:
+        """Take in a look of the target that convinced."""
         s = self.settings
         contested = target.overlap >= s.contest
+        self._trusted_s = time_s
+        if self._clear(target):
+            self._recent.add(target.embedding, time_s)
         if self._doubt and (apart or not contested):
             self._doubt -= 1
         if self._doubt:
             return
         if not contested:
             self._rivals.clear()
+        if self._clear(target) and time_s - self._learned_s >= s.learn_s:
+            self.memory.learn(target.embedding, target.bucket)
+            self._learned_s = time_s
+
+    def _set_apart(self, target: Person, people: Dict[int, Person], looks, time_s: float) -> None:
+        """While the target is certain, everybody seen beside it is somebody else."""
+        s = self.settings
+        if self._doubt or self._uneasy_s is not None or time_s - self._trusted_s > 2 * s.verify_s:
+            return
         for track, person in people.items():
-            if track == target.track:
+            if track == target.track or (target.overlap >= s.contest and track in target.rivals):
                 continue
-            if track not in target.rivals or (track in looks and apart):
-                self._known[track].beside = True
-                if track in looks and self._clear(person):
-                    self.bystanders.add(track, person.embedding)
-        if self._clear(target):
-            self._recent.add(target.embedding, time_s)
-            if time_s - self._learned_s >= s.learn_s:
-                self.memory.learn(target.embedding, target.bucket)
-                self._learned_s = time_s
+            self._known[track].beside = True
+            if track in looks and self._clear(person):
+                self.bystanders.add(track, person.embedding)
 
     def _break(self, time_s: float) -> None:
         """Tracks and places from before mean nothing now; what the target looks like still does."""
-        for known in self._known.values():
-            known.beside = False
+        self._known.clear()
+        self.bystanders.detach()
         self._track, self._place_known = None, False
         self._rivals.clear()
         self._hits.clear()
@@ -464,7 +481,7 @@ class TargetLock:
     def _lock(self, target: Person, time_s: float) -> None:
         self._track, self._bad, self._doubt, self._uneasy_s = target.track, 0, 0, None
         self._known[target.track].beside = False
-        self._hidden_s = None
+        self._hidden_s, self._trusted_s = None, time_s
         self._place, self._place_known = Place.of(target.box, time_s), True
         self._hits.clear()
         self._rivals.clear()

@@ -42,13 +42,23 @@ class Look(NamedTuple):
 
     Attributes:
         similarity: To the target's nearest prototype.
-        margin: How much nearer that is than the nearest bystander.
+        known: To the nearest bystander.
         link: To the newest crops of the target's track; -1 when those are too old.
     """
 
     similarity: float
-    margin: float
+    known: float
     link: float = -1.0
+
+    @property
+    def margin(self) -> float:
+        """How much nearer to the target than to any bystander."""
+        return self.similarity - self.known
+
+    @property
+    def lead(self) -> float:
+        """The same, with a link to the target's newest crops counted as likeness."""
+        return self.score - self.known
 
     @property
     def score(self) -> float:
@@ -73,6 +83,8 @@ class LockSettings:
         learn_quality: Smallest crop quality that a memory learns from.
         enrol_samples: Good crops that make up an enrolment.
         enrol_timeout_s: Enrolment is given up after this.
+        enrol_gap_s: It is given up when there was no good crop for this long, because the track may
+            be somebody else's by then.
         verify_s: The target's appearance is checked at least this often.
         watch_s: The same while somebody overlaps the target or the last check was not convincing.
         link_s: Time after which the newest crops of the track are too old to compare with.
@@ -102,8 +114,9 @@ class LockSettings:
     learn_quality: float = 0.6
     enrol_samples: int = 8
     enrol_timeout_s: float = 5.0
-    verify_s: float = 0.5
-    watch_s: float = 0.2
+    enrol_gap_s: float = 0.7
+    verify_s: float = 0.3
+    watch_s: float = 0.15
     link_s: float = 0.7
     verify_hits: int = 2
     reject_hits: int = 3
@@ -118,7 +131,7 @@ class LockSettings:
     near_s: float = 3.0
     lost_s: float = 10.0
     learn_s: float = 0.3
-    bystander_s: float = 2.0
+    bystander_s: float = 3.0
     apart_s: float = 0.5
 
     def __post_init__(self):

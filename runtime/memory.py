@@ -165,6 +165,7 @@ class BystanderBank:
     def __init__(self, people: int = 64, per_person: int = 4):
         self.people, self.per_person = people, per_person
         self._bank: "OrderedDict[int, List[np.ndarray]]" = OrderedDict()
+        self._detached = 0
         self._stacked: Optional[_Prototypes] = None
 
     def __len__(self) -> int:
@@ -185,6 +186,12 @@ class BystanderBank:
         """What was known of ``person`` is of ``new``: the two exchanged their tracks."""
         if person in self._bank:
             self._bank[new] = self._bank.pop(person)
+
+    def detach(self) -> None:
+        """Keep the looks, but of nobody by number: the numbers may be other people's from now on."""
+        for person in [person for person in self._bank if person >= 0]:
+            self._detached += 1
+            self._bank[-self._detached] = self._bank.pop(person)
 
     def forget(self, person: int) -> None:
         """Take back what was said about ``person``."""

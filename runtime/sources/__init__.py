@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -38,7 +37,7 @@ __all__ = [
 
 _STREAMS = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp", "srt")
 FORMS = (
-    "a camera number (0) or device (/dev/video0)",
+    "a camera number (0) or device (/dev/video0, /dev/v4l/by-id/...)",
     "csi://SENSOR (Jetson)",
     "mipi:// or mipi://CONNECTOR (RDK X3)",
     "rtsp://USER:PASSWORD@HOST/PATH or another stream",
@@ -74,7 +73,9 @@ def open_source(
     text = str(text).strip()
     camera = camera or CameraSettings()
     live = partial(LiveSource, backoff=backoff, give_up_after_s=give_up_after_s)
-    if text.isdigit() or re.match(r"/dev/video\d+$", text):
+    if not text:  # as a path it would be the current folder
+        raise ReidEdgeError(_unknown(text))
+    if text.isdigit() or text.startswith("/dev/"):
         return live(partial(open_v4l2, text, camera, video_capture), "camera " + text)
     scheme, separator, rest = text.partition("://")
     if separator and " " not in scheme:

@@ -33,7 +33,7 @@ def counted_iou(a, b):
 def greedy_nms(boxes, scores, threshold):
     kept = []
     for row in sorted(range(len(boxes)), key=lambda i: -scores[i]):
-        if all(iou(boxes[[row]], boxes[[other]])[0, 0] <= threshold for other in kept):
+        if (iou(boxes[[row]], boxes[kept]) <= threshold).all():
             kept.append(row)
     return kept
 

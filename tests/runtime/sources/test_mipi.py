@@ -109,7 +109,7 @@ def test_a_camera_without_frames_is_lost_after_a_second(board):
 
 def test_a_camera_that_does_not_start(board):
     board.status = -1
-    with pytest.raises(ReidEdgeError, match="open_cam returned -1.*ribbon cable"):
+    with pytest.raises(ReidEdgeError, match=r"open_cam returned -1.*ribbon cable"):
         MipiCapture()
     assert board.opened.closed == 1
 
@@ -129,7 +129,7 @@ def test_an_odd_size_is_refused(board):
 
 def test_elsewhere_than_on_a_board(monkeypatch):
     monkeypatch.setitem(sys.modules, "hobot_vio", None)
-    with pytest.raises(ReidEdgeError, match="hobot_vio cannot be imported .*RDK X3"):
+    with pytest.raises(ReidEdgeError, match=r"hobot_vio cannot be imported .*RDK X3"):
         MipiCapture()
 
 

@@ -19,6 +19,12 @@ from tests.runtime.sources.test_files import write_images, write_video
     "text, target, backend, name",
     [
         ("0", 0, cv2.CAP_V4L2, "camera 0"),
+        (
+            "/dev/v4l/by-id/usb-a",
+            "/dev/v4l/by-id/usb-a",
+            cv2.CAP_V4L2,
+            "camera /dev/v4l/by-id/usb-a",
+        ),
         (" 12 ", 12, cv2.CAP_V4L2, "camera 12"),
         ("/dev/video2", "/dev/video2", cv2.CAP_V4L2, "camera /dev/video2"),
         (
@@ -79,9 +85,7 @@ def test_files_and_folders(tmp_path):
     "text", ["nothing.mp4", "missing/", "ftp://host/a", "videotestsrc ! fakesink", ""]
 )
 def test_what_cannot_be_understood_gets_the_list(text, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    if not text:
-        text = "?"
+    monkeypatch.chdir(write_images(tmp_path, {"1.png": (4, 6)}))
     with pytest.raises(ReidEdgeError) as caught:
         open_source(text)
     message = str(caught.value)
