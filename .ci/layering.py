@@ -43,7 +43,7 @@ NOT_ROOMS = {"tests", "build", "dist"}
 DEVICE_ROOMS = ("runtime", "follow_robot")
 HOST_ONLY = ("torch", "onnx", "onnxsim")
 # Absent on some device: loaded only once the bundle is known to need it.
-BACKEND_PACKAGES = ("onnxruntime", "tensorrt", "pycuda", "cuda", "hobot_dnn")
+BACKEND_PACKAGES = ("onnxruntime", "tensorrt", "pycuda", "cuda", "hobot_dnn", "hobot_vio")
 BACKENDS = "runtime/backends/"
 NEEDS_BACKEND = ("runtime.backends.onnxruntime",)
 

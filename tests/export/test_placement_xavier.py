@@ -99,7 +99,7 @@ def default_graph():
 
 
 def test_default_network(default_graph):
-    check(default_graph, normal(2, 3, 256, 128), 20, 8, least_cosine=0.999)
+    check(default_graph, normal(2, 3, 128, 64), 20, 8, least_cosine=0.999)
 
 
 @settings(
