@@ -25,7 +25,7 @@ Runner = Callable[[np.ndarray], np.ndarray]
 """A network: (N, 3, height, width) float32 to (N, D) float32, for any N up to the batch size."""
 
 CropTransform = Callable[[np.ndarray], np.ndarray]
-"""Another sight of a crop: (H, W, 3) uint8 BGR to the same, sizes free."""
+"""Another view of a crop: (H, W, 3) uint8 BGR to the same, sizes free."""
 
 DECODE_THREADS = 2
 _NAMED = 5  # unreadable images named in the log; the report names all
@@ -83,10 +83,10 @@ def embed_set(
             f"Embedding needs at least one network and a batch of at least 1, got {len(runners)} "
             f"networks and batch {batch}."
         )
-    sight = {name: None for name in runners} | dict(transforms or {})
-    if set(sight) != set(runners):
+    view_of = {name: None for name in runners} | dict(transforms or {})
+    if set(view_of) != set(runners):
         raise ReidEdgeError(
-            f"Transforms are given for {sorted(set(sight) - set(runners))}, but the networks are "
+            f"Transforms are given for {sorted(set(view_of) - set(runners))}, but the networks are "
             f"{sorted(runners)}; give them the same names."
         )
     rows: dict[str, list[np.ndarray]] = {name: [] for name in runners}
@@ -95,11 +95,11 @@ def embed_set(
     paths = [crop.path for crop in crops]
     bar = tqdm(total=len(paths), desc=label, unit="img", disable=None if progress else True)
     with bar:
-        sights = tuple(dict.fromkeys(sight.values()))
-        for pixels, positions, problems in _prefetch(paths, contract, batch, sights):
+        views = tuple(dict.fromkeys(view_of.values()))
+        for pixels, positions, problems in _prefetch(paths, contract, batch, views):
             if positions:
                 for name, run in runners.items():
-                    rows[name].append(_run_checked(name, run, pixels[sight[name]], dim))
+                    rows[name].append(_run_checked(name, run, pixels[view_of[name]], dim))
             kept += positions
             unreadable += problems
             bar.update(len(positions) + len(problems))
@@ -136,7 +136,7 @@ def _prefetch(
     paths: Sequence[str | Path],
     contract: InputContract,
     batch: int,
-    sights: Sequence[CropTransform | None],
+    views: Sequence[CropTransform | None],
 ) -> Iterator[_Batch]:
     """Yield loaded batches in order, with one batch per thread loaded ahead."""
     starts = range(0, len(paths), batch)
@@ -144,9 +144,7 @@ def _prefetch(
     pending: deque = deque()
     try:
         for start in starts:
-            pending.append(
-                pool.submit(_load, paths[start : start + batch], start, contract, sights)
-            )
+            pending.append(pool.submit(_load, paths[start : start + batch], start, contract, views))
             if len(pending) > DECODE_THREADS:
                 yield pending.popleft().result()
         while pending:
@@ -159,9 +157,9 @@ def _load(
     paths: Sequence[str | Path],
     start: int,
     contract: InputContract,
-    sights: Sequence[CropTransform | None],
+    views: Sequence[CropTransform | None],
 ) -> _Batch:
-    """Decode a batch: its pixels by sight, the positions of the images read, a sentence on each other."""
+    """Decode a batch: its pixels by view, the positions of the images read, a sentence on each other."""
     images, positions, problems = [], [], []
     for position, path in enumerate(paths, start=start):
         try:
@@ -170,8 +168,7 @@ def _load(
         except ReidEdgeError as error:
             problems.append(str(error))
     pixels = {
-        see: preprocess(images if see is None else [see(image) for image in images], contract)
-        for see in sights
+        view: preprocess([view(i) for i in images] if view else images, contract) for view in views
     }
     return pixels, positions, problems
 

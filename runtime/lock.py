@@ -214,7 +214,7 @@ class TargetLock:
         if self._samples:
             known = self.scene.without(np.stack([embedding for embedding, _ in self._samples]))
             alike = known @ self.scene.without(target.embedding[None])[0]
-            if float(alike.max()) < self.settings.keep:
+            if float(alike.max()) < self.settings.enrol_keep:
                 self._foreign += 1
                 return
         self._samples.append((target.embedding, target.bucket))
@@ -223,14 +223,15 @@ class TargetLock:
         s, target = self.settings, people.get(self._track)
         if target is not None and not self._hidden(target):
             self._hidden_s = None
-        elif self._hidden_s is None:
-            self._hidden_s = time_s
+        else:
+            self._doubt = s.verify_hits
+            self._hidden_s = time_s if self._hidden_s is None else self._hidden_s
         if target is None or (
             self._hidden_s is not None and time_s - self._hidden_s > s.hidden_s
         ):
             if target is not None:
                 self._rivals.update(target.rivals)
-            self._doubt = s.verify_hits
+            self._bad = 0
             self._enter(OCCLUDED, time_s)
             return LockOutput(OCCLUDED, event="occluded")
         contested = target.overlap >= s.contest
@@ -248,6 +249,9 @@ class TargetLock:
                 LOCKED, heir, people[heir].box, look.similarity, look.margin, "handed_over"
             )
         if own is None:
+            if self._hidden_s is not None and self._hits:  # somebody in front looks like it
+                self._enter(OCCLUDED, time_s)
+                return LockOutput(OCCLUDED, event="occluded")
             self._set_apart(target, people, looks, time_s)
             return LockOutput(LOCKED, target.track, target.box)
         rival_score = max(
@@ -255,9 +259,11 @@ class TargetLock:
         )
         ahead = own.score - rival_score
         sure = own.similarity >= s.accept and own.margin >= s.margin
-        convincing = (sure or own.link >= s.link) and ahead > -s.margin and own.lead > -s.margin
+        alone = not (contested or self._doubt or self._rivals)
+        linked = own.link >= (s.chain if alone else s.link)
+        convincing = (sure or linked) and ahead > -s.margin and own.lead > -s.margin
         if convincing:
-            self._bad, self._uneasy_s = 0, None
+            self._uneasy_s = None
             self._trust(target, own, ahead >= s.margin, time_s)
             self._set_apart(target, people, looks, time_s)
             return self._said(target, own)
@@ -265,14 +271,12 @@ class TargetLock:
         # as it looks more like itself than like anybody else known here.
         if self._uneasy_s is None:
             self._uneasy_s = time_s
-        self._bad += own.score < s.keep or own.lead < s.margin or ahead <= -s.margin
-        if self._bad >= s.reject_hits or time_s - self._uneasy_s > s.uneasy_s:
-            for known in self._known.values():
-                known.beside = False  # beside whom, if this was not the target?
-            self._track = None
-            self._enter(SEARCHING, time_s)
-            return LockOutput(SEARCHING, None, None, own.similarity, own.margin, "rejected")
-        return self._said(target, own)
+        unusual = own.score >= s.keep and own.lead >= s.margin and ahead > -s.margin
+        if unusual and time_s - self._uneasy_s <= s.uneasy_s:
+            return self._said(target, own)
+        self._doubt, self._bad = s.verify_hits, 1
+        self._enter(OCCLUDED, time_s)
+        return LockOutput(OCCLUDED, None, None, own.similarity, own.margin, "occluded")
 
     def _away(self, people: Dict[int, Person], looks, time_s: float) -> LockOutput:
         """Occluded, searching or lost."""
@@ -294,16 +298,23 @@ class TargetLock:
                 self._hits.pop(track, None)
         seen = looks[best] if best is not None else None
         gone_s = time_s - self._since_s
-        event = None
-        if self.state == OCCLUDED and gone_s > s.occluded_s:
+        event, said = None, None
+        if self.state == OCCLUDED and self._track in looks and self._track != best:
+            self._bad += 1
+        if self.state == OCCLUDED and self._bad >= s.reject_hits:
+            seen, event, said = looks.get(self._track), SEARCHING, "rejected"  # type: ignore[arg-type]
+            self._track = None
+            for known in self._known.values():
+                known.beside = False  # beside whom, if this was not the target?
+        elif self.state == OCCLUDED and gone_s > s.occluded_s:
             event = SEARCHING
         elif self.state == SEARCHING and gone_s > s.lost_s:
             event = LOST
         if event is not None:
             self._enter(event, time_s)
         if seen is None:
-            return LockOutput(self.state, event=event)
-        return LockOutput(self.state, None, None, seen.similarity, seen.margin, event)
+            return LockOutput(self.state, event=said or event)
+        return LockOutput(self.state, None, None, seen.similarity, seen.margin, said or event)
 
     # -- looking ---------------------------------------------------------------------------------
 
@@ -313,8 +324,9 @@ class TargetLock:
         """0 for what cannot wait, None for what need not be looked at."""
         s = self.settings
         if person.track == self._track:
-            watched = person.overlap > 0 or known.similarity < s.strict
-            if self.state == LOCKED and not self._doubt and self._uneasy_s is None:
+            watched = person.overlap > 0 or known.similarity < s.strict + s.margin
+            parted = self._rivals and person.overlap < s.contest
+            if self.state == LOCKED and not (self._doubt or parted or self._uneasy_s is not None):
                 return 0 if waited_s >= (s.watch_s if watched else s.verify_s) else None
             return 0
         if self.state == ENROLLING:
@@ -329,8 +341,8 @@ class TargetLock:
             return None
         if self._hits.get(person.track, _Hits()).count > 0:
             return 0
-        if known.similarity < s.keep and waited_s < 2 * s.verify_s:
-            return None
+        if known.similarity < s.keep and not self._crossed(person.track):
+            return 2 if waited_s >= 2 * s.verify_s else None
         return 1 if waited_s >= s.verify_s / 2 else None
 
     def _look(self, people: Sequence[Person], time_s: float) -> Dict[int, Look]:
@@ -365,11 +377,12 @@ class TargetLock:
 
     def _shows(self, person: Person) -> bool:
         """Whether the crop is good enough to decide anything."""
-        s = self.settings
-        return person.quality >= s.quality and not self._hidden(person)
+        return person.quality >= self.settings.quality and not self._hidden(person)
 
     def _hidden(self, person: Person) -> bool:
-        return person.behind and person.overlap >= self.settings.hidden
+        s = self.settings
+        little = person.overlap >= s.hidden or person.quality < s.quality
+        return person.behind and little
 
     def _clear(self, person: Person) -> bool:
         """Whether the crop is good enough to be learned: whole, and not of two people."""
@@ -425,8 +438,8 @@ class TargetLock:
         look = looks[best]
         alike = look.similarity >= s.accept or (best in self._rivals and look.link >= s.link)
         better = alike and look.margin >= s.margin
-        if own is None:  # hidden: only who is at its place and looks like it a moment ago
-            better = better and best in self._rivals and look.link >= s.link
+        if own is None:  # hidden: only who is at its place
+            better = better and best in self._rivals
         else:
             better = better and look.score - own.score >= s.margin
         if not better:
@@ -450,7 +463,8 @@ class TargetLock:
             return
         if not contested:
             self._rivals.clear()
-        if self._clear(target) and time_s - self._learned_s >= s.learn_s:
+        certain = own.similarity >= s.accept or own.link >= s.link
+        if certain and self._clear(target) and time_s - self._learned_s >= s.learn_s:
             self.memory.learn(target.embedding, target.bucket)
             self._learned_s = time_s
 
@@ -489,8 +503,9 @@ class TargetLock:
 
     def _enter(self, state: str, time_s: float) -> None:
         self.state, self._since_s = state, time_s
-        if state != LOCKED:
+        if state in (LOCKED, OCCLUDED):
             self._hits.clear()
+        if state != OCCLUDED:
             self._bad = 0
 
     def _said(self, target: Person, look: Look, event: Optional[str] = None) -> LockOutput:

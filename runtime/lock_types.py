@@ -77,6 +77,7 @@ class LockSettings:
         keep: Similarity above which the target's own track stays believed for a while.
         link: Similarity of two crops of one track, at most ``link_s`` apart, from which they
             certainly show one person.
+        chain: The same while nobody crossed the track, which then can hardly have changed hands.
         margin: How much nearer a person must be to the target than to any bystander, and than
             any other candidate of the frame.
         quality: Smallest crop quality that decides anything.
@@ -85,6 +86,8 @@ class LockSettings:
         enrol_timeout_s: Enrolment is given up after this.
         enrol_gap_s: It is given up when there was no good crop for this long, because the track may
             be somebody else's by then.
+        enrol_keep: Similarity to the other crops below which one is of somebody else; looser than
+            ``keep``, because little is known of the scene yet.
         verify_s: The target's appearance is checked at least this often.
         watch_s: The same while somebody overlaps the target or the last check was not convincing.
         link_s: Time after which the newest crops of the track are too old to compare with.
@@ -109,12 +112,14 @@ class LockSettings:
     strict: float = 0.6
     keep: float = 0.25
     link: float = 0.6
+    chain: float = 0.3
     margin: float = 0.1
     quality: float = 0.4
     learn_quality: float = 0.6
     enrol_samples: int = 8
     enrol_timeout_s: float = 5.0
     enrol_gap_s: float = 0.7
+    enrol_keep: float = 0.1
     verify_s: float = 0.3
     watch_s: float = 0.15
     link_s: float = 0.7

@@ -9,18 +9,24 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 import numpy as np
 
+from runtime.bundle import Bundle
 from runtime.camera_motion import CameraMotion
 from runtime.crop_quality import Crops, assess, cut
 from runtime.detection import Detections, iou
 from runtime.embed_schedule import EmbedSchedule
+from runtime.embedder import Embedder
 from runtime.errors import ReidEdgeError
 from runtime.lock import TargetLock
-from runtime.lock_types import LockOutput, Person
+from runtime.lock_types import LockOutput, LockSettings, Person
+from runtime.memory import SceneMean
+from runtime.preprocess import l2_normalize
+from runtime.scene_cut import SceneCut
 from runtime.tracker import Track, Tracker
 from runtime.view import Views
 
 STAGES = ("detect", "motion", "quality", "embed", "track", "lock")
 _CERTAIN = 0.4  # score from which a box may be what covers somebody
+_LAG = 0.7  # IoU with the detection below which a smoothed box is behind its person
 _SAME_BOX = 0.3  # IoU from which a box is taken for the same person as on the frame before
 
 
@@ -123,10 +129,33 @@ class Perception:
         self.schedule = schedule or EmbedSchedule()
         self.views = views or Views()
         self.motion = motion or CameraMotion()
+        self.scene_cut = SceneCut()
         self.last: Optional[FrameRecord] = None
         self._tracks: List[Track] = []
         self._index = 0
         self._took_ms: Dict[str, float] = {}
+
+    @classmethod
+    def with_bundle(
+        cls,
+        bundle: Bundle,
+        detect: Optional[Callable[[np.ndarray], Detections]] = None,
+        embed: Optional[Callable[[Sequence[np.ndarray]], np.ndarray]] = None,
+        settings: Optional[LockSettings] = None,
+    ) -> Perception:
+        """The chain with the ReID network of a bundle.
+
+        Args:
+            bundle: Gives the network, and what people in general look like to it.
+            detect: As above.
+            embed: Instead of the bundle's network on the backend that suits this machine.
+            settings: Of the lock.
+
+        Raises:
+            ReidEdgeError: The bundle cannot be run here, or brings no golden embeddings.
+        """
+        lock = TargetLock(settings or LockSettings(), scene=SceneMean(strangers(bundle)))
+        return cls(detect, embed or Embedder(bundle).embed, lock=lock)
 
     # -- choosing the target ---------------------------------------------------------------------
 
@@ -206,15 +235,20 @@ class Perception:
         with self._timed("motion"):
             before = np.array([t.box for t in self._tracks]).reshape(-1, 4)
             motion = self.motion.update(frame, before)
+            cut = self.scene_cut.update(frame, motion)
         with self._timed("quality"):
             crops = assess(frame, detections.boxes, detections.scores >= _CERTAIN)
         embeddings = self._embed(frame, detections, crops, motion, time_s)
         with self._timed("track"):
-            self._tracks = self.tracker.update(detections, embeddings, motion, time_s)
+            self._tracks = self.tracker.update(
+                detections, embeddings, motion, time_s, frame.shape[:2]
+            )
         with self._timed("lock"):
             seen = [t for t in self._tracks if t.detection is not None]
-            people = self._people(seen, crops, embeddings, motion, frame.shape[:2], time_s)
-            decision = self.lock.update(people, time_s, motion)
+            people = self._people(
+                seen, detections, crops, embeddings, motion, frame.shape[:2], time_s
+            )
+            decision = self.lock.update(people, time_s, motion, cut)
         self.last = FrameRecord(
             self._index,
             time_s,
@@ -275,9 +309,11 @@ class Perception:
         ]
         return people, [name for name in names if name < 0] if lost else []
 
-    def _people(self, seen, crops: Crops, embeddings, motion, size, time_s) -> List[Person]:
+    def _people(
+        self, seen, detections, crops: Crops, embeddings, motion, size, time_s
+    ) -> List[Person]:
         track_of = {t.detection: t.id for t in seen}
-        boxes = np.array([t.box for t in seen], np.float64).reshape(-1, 4)
+        boxes = _boxes(seen, detections, size)
         buckets = self.views.update([t.id for t in seen], boxes, motion, size, time_s)
         people = []
         for track, box, bucket in zip(seen, boxes.tolist(), buckets):
@@ -322,6 +358,34 @@ class Perception:
         started = time.perf_counter()
         yield
         self._took_ms[stage] += 1e3 * (time.perf_counter() - started)
+
+
+def strangers(bundle: Bundle) -> np.ndarray:
+    """(K, D) L2-normalised embeddings of people who are nobody here: the bundle's golden ones.
+
+    Raises:
+        ReidEdgeError: The bundle has none.
+    """
+    if not bundle.has("golden"):
+        raise ReidEdgeError(
+            "Bundle %s has no golden embeddings, which the lock needs to know what people have in "
+            "common; export it again." % bundle.path
+        )
+    with np.load(str(bundle.find("golden"))) as golden:
+        return l2_normalize(golden["embedding_" + bundle.manifest.precision])
+
+
+def _boxes(seen: Sequence[Track], detections: Detections, size: Tuple[int, int]) -> np.ndarray:
+    """(N, 4) smoothed boxes of tracks, or what was detected where smoothing lags behind.
+
+    Cut to the frame of ``size`` (height, width), because a detector extrapolates.
+    """
+    smooth = np.array([t.box for t in seen], np.float64).reshape(-1, 4)
+    found = detections.boxes[[t.detection for t in seen]].astype(np.float64).reshape(-1, 4)
+    limit = np.array([size[1], size[0]] * 2, np.float64)
+    smooth, found = np.clip(smooth, 0, limit), np.clip(found, 0, limit)
+    lags = np.array([iou(a[None], b[None])[0, 0] < _LAG for a, b in zip(smooth, found)], bool)
+    return np.where(lags[:, None], found, smooth)
 
 
 def _seen(track: Track, person: Person) -> Seen:

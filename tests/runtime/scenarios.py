@@ -1,7 +1,7 @@
 """Sequences in which a followed person is likely to be lost or mistaken, composed from real crops.
 
-Crops of Market-1501's test identities are pasted on frames of real videos, further ones in front of
-nearer... the nearest last, and the boxes of who can be seen are given as detections. The people of a
+Crops of Market-1501's test identities are pasted on frames of real videos, the nearest
+last, and the boxes of who can be seen are given as detections. The people of a
 sequence are crops of one camera, taken one after the other, so that they walk.
 """
 
@@ -77,7 +77,7 @@ class Scenario:
     gain: Callable[[int], np.ndarray] = field(default=lambda frame: np.ones(3))
 
     def frame(self, number: int) -> Tuple[np.ndarray, Detections, Dict[int, Box]]:
-        """Picture, detections, and actor -> true box of who is in the picture at all."""
+        """Picture, detections, and actor -> true box inside the picture of who is in it at all."""
         rng = np.random.default_rng((self.seed, number))
         picture = self.background.copy()
         owner = np.full(SIZE, -1, np.int8)
@@ -91,12 +91,13 @@ class Scenario:
             look = self.actors[i].look(number, (right - left, bottom - top))
             picture[y0:y1, x0:x1] = look[y0 - top : y1 - top, x0 - left : x1 - left]
             owner[y0:y1, x0:x1] = i
-            truth[i] = boxes[i]
+            truth[i] = (x0, y0, x1, y1)
         gain = self.gain(number)
         if (gain != 1).any():
             picture = np.clip(picture * gain, 0, 255).astype(np.uint8)
         found, scores = [], []
-        for i, (left, top, right, bottom) in truth.items():
+        for i in truth:
+            left, top, right, bottom = boxes[i]
             shown = float((owner == i).sum()) / ((right - left) * (bottom - top))
             if shown >= SEEN:
                 off = rng.normal(0, 0.01 * (bottom - top), 4)
@@ -174,13 +175,13 @@ def stand(x: float, bottom: float, height: float, sway: float = 0.0):
 
 
 def walk(points: Sequence[Tuple[float, float]], bottom: float, height: float):
-    """Through (frame, x) points; absent before the first and after the last."""
+    """Through (frame, x) points, starting and stopping within 0.6 s; absent before and after."""
     frames, xs = zip(*points)
 
     def way(number: int):
         if not frames[0] <= number <= frames[-1]:
             return None
-        return float(np.interp(number, frames, xs)), bottom, height
+        return float(np.interp(number + np.arange(-3, 4), frames, xs).mean()), bottom, height
 
     return way
 
@@ -272,9 +273,9 @@ class Casting:
         side = 1 if rng.random() < 0.5 else -1
         onward = side if rng.random() < 0.5 else -side
         hidden = START + 15
+        aim = float(np.clip(x + onward * 1.3 * height, 80, 560))
         target = walk(
-            [(0, x), (hidden + stay, x), (hidden + stay + 15, x + onward * 1.3 * height)]
-            + [(hidden + stay + 45, x + onward * 1.4 * height)],
+            [(0, x), (hidden + stay, x), (hidden + stay + 15, aim), (hidden + stay + 45, aim)],
             bottom,
             height,
         )
@@ -287,7 +288,7 @@ class Casting:
         actors = [
             Actor(who[0], target),
             Actor(who[1], cover),
-            Actor(who[2], stand(90 if side > 0 else 550, bottom - 30, height * 0.8)),
+            Actor(who[2], stand(60 if aim > 320 else 580, bottom - 30, height * 0.8)),
         ]
         return actors, hidden + stay + 45
 
@@ -295,17 +296,17 @@ class Casting:
         """The target leaves, a stranger enters where it left, the target comes back."""
         x, side = rng.uniform(250, 390), 1 if rng.random() < 0.5 else -1
         edge = 320 + side * 420
+        seconds = abs(edge - x) / (rng.uniform(0.7, 1.0) * height)
+        left = START + int(seconds * RATE_HZ)
         away = int(rng.integers(20, 60))
-        left = START + 15
         back = edge if rng.random() < 0.5 else 640 - edge
+        home = left + away + int(abs(back - 640 + x) / (0.9 * height) * RATE_HZ)
         target = walk([(0, x), (START, x), (left, edge)], bottom, height)
-        again = walk(
-            [(left + away, back), (left + away + 15, 640 - x), (left + away + 45, 640 - x)],
-            bottom,
-            height,
-        )
+        again = walk([(left + away, back), (home, 640 - x), (home + 30, 640 - x)], bottom, height)
+        across = int(abs(edge - x) / (0.9 * height) * RATE_HZ)
         stranger = walk(
-            [(left + 3, edge), (left + 15, x), (left + away + 10, x), (left + away + 30, 640 - edge)],
+            [(left + 3, edge), (left + 3 + across, x), (left + away + 20, x)]
+            + [(left + away + 60, 640 - edge)],
             bottom - 5,
             height * rng.uniform(0.92, 1.08),
         )
@@ -314,7 +315,7 @@ class Casting:
             Actor(who[1], stranger),
             Actor(who[2], stand(320 - side * 200, bottom - 30, height * 0.8)),
         ]
-        return actors, left + away + 45
+        return actors, home + 30
 
     def _lookalike(self, who, height, bottom, rng):
         """One of the other kinds with the person who looks most like the target."""
