@@ -19,6 +19,7 @@ from pydantic import ValidationError as PydanticError
 from models.spec import NetworkSpec
 from runtime.errors import ReidEdgeError
 from training.augment import Pipeline
+from training.augment.pipeline import STEPS
 from training.settings import Data, Ema, Losses, Optimizer, Sampler, Schedule, Section, Teacher
 
 FOLDER = Path(__file__).resolve().parent / "recipes"
@@ -155,7 +156,7 @@ def fields(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[tupl
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from fields(kind, f"{prefix}{name}.")
         elif name == "network":
-            yield from _network_fields()
+            yield from _documented(NetworkSpec, "network.")
         else:
             inner = [
                 a
@@ -163,20 +164,33 @@ def fields(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[tupl
                 if isinstance(a, type) and issubclass(a, BaseModel)
             ]
             yield f"{prefix}{name}", str(field.default), field.description or ""
+            if name == "augment":
+                for step, kind_ in STEPS.items():
+                    yield from _documented(kind_, f"augment.{step}.")
             if inner:
                 yield from fields(inner[0], f"{prefix}{name}.")
 
 
-def _network_fields() -> Iterator[tuple[str, str, str]]:
-    """``fields`` of the network, described as in the docstring of ``NetworkSpec``."""
-    attributes = (NetworkSpec.__doc__ or "").partition("Attributes:")[2].partition("Raises:")[0]
+def _documented(kind: type, prefix: str) -> Iterator[tuple[str, str, str]]:
+    """``fields`` of a dataclass, described as in the "Attributes" of its docstring."""
+    text = re.split(r"\n {4}(?:Raises|Args|Returns):", (kind.__doc__ or ""))[0]
     described = {}
-    for entry in re.split(r"\n {8}(?=\w)", attributes):
-        names, _, text = " ".join(entry.split()).partition(": ")
-        described.update({name.strip(): text for name in names.split(",")})
-    for field in dataclasses.fields(NetworkSpec):
-        default = "required" if field.default is dataclasses.MISSING else str(field.default)
-        yield f"network.{field.name}", default, described[field.name]
+    for entry in re.split(r"\n {8}(?=\w)", text.partition("Attributes:")[2]):
+        names, _, meaning = " ".join(entry.split()).partition(": ")
+        described.update({name.strip(): meaning for name in names.split(",")})
+    for field in dataclasses.fields(kind):
+        if field.name == "source":  # other crops, which a recipe cannot name
+            continue
+        default = str(field.default)
+        if field.default is dataclasses.MISSING:
+            made = field.default_factory is not dataclasses.MISSING
+            default = "see its docstring" if made else "required"
+        # A table as a default would fill the screen.
+        yield (
+            f"{prefix}{field.name}",
+            default if len(default) < 80 else "a table",
+            described[field.name],
+        )
 
 
 def _set(content: dict[str, Any], dotted: str, text: str) -> None:

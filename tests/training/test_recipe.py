@@ -22,6 +22,12 @@ def test_the_three_named_recipes_are_shipped():
     assert {"bot", "rga", "small"} <= set(shipped())
 
 
+def test_augmentations_are_described_too():
+    listed = {name for name, _, _ in fields()}
+    assert {"augment.flip.probability", "augment.erasing.area"} <= listed
+    assert not any(name.endswith(".source") for name in listed)
+
+
 def test_every_field_is_described():
     listed = {name: text for name, _, text in fields()}
     assert all(text for text in listed.values())

@@ -28,7 +28,6 @@ from tests.export.cli_helpers import (  # noqa: F401  (fixtures)
 X3 = ["--target", "x3", "--height", "64", "--width", "32", "--threads", "1"]
 
 
-
 @pytest.fixture(scope="module")
 def bundle(checkpoint, data, tmp_path_factory):  # noqa: F811
     from export.cli import main
