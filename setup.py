@@ -31,7 +31,7 @@ HOST = [
 # front of them. For the same reason the base installation requires nothing.
 DEVICE = []
 
-TEST = ["pytest>=7", "hypothesis>=6", "psutil", "ruff", "mypy", "types-PyYAML"]
+TEST = ["pytest>=7", "hypothesis>=6", "psutil", "ruff", "mypy", "types-PyYAML", "motmetrics"]
 
 setup(
     name="reid-edge",
