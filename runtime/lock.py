@@ -12,13 +12,8 @@ network and no clock, so any robot stack can use it, and every decision can be r
 | ``searching`` | the target is looked for among everybody | no |
 | ``lost`` | searched in vain for ``lost_s``; still looking, and harder to convince | no |
 
-What binds the target, strongest first:
-
-1. Two people seen at once are two people: a track seen beside the target is never the target, unless
-   the two crossed or the track was gone for a while.
-2. Its track, while that is unbroken and crops of it that follow each other look alike.
-3. Its appearance, wherever the track may have passed to somebody else: behind a crossing, after a
-   gap, and every ``verify_s`` in between.
+What binds the target is its track while that is unbroken, and its appearance wherever the track may
+have passed to somebody else: behind a crossing, after a gap, and every ``verify_s`` in between.
 """
 
 from dataclasses import dataclass, field
@@ -36,14 +31,11 @@ from runtime.lock_types import (
     SEARCHING,
     LockOutput,
     LockSettings,
-    Look,
     Person,
 )
-from runtime.memory import BystanderBank, RecentLooks, SceneMean, TargetMemory
-from runtime.place import Place
+from runtime.memory import BystanderBank, TargetMemory
 
-_NEVER_S = -1e9
-_FORGET_S = 30.0  # what is known of a track that is gone
+NOBODY = -1  # no track has this number
 
 
 @dataclass
@@ -51,17 +43,7 @@ class _Hits:
     """Consecutive good checks of one track."""
 
     count: int = 0
-    last_s: float = _NEVER_S
-
-
-@dataclass
-class _Known:
-    """What the lock remembers of a track."""
-
-    seen_s: float
-    looked_s: float = _NEVER_S
-    similarity: float = -1.0
-    beside: bool = False  # seen at once with the target
+    last_s: float = 0.0
 
 
 @dataclass
@@ -77,28 +59,21 @@ class TargetLock:
     settings: LockSettings = field(default_factory=LockSettings)
     memory: TargetMemory = field(default_factory=TargetMemory)
     bystanders: BystanderBank = field(default_factory=BystanderBank)
-    scene: SceneMean = field(default_factory=SceneMean)
     state: str = IDLE
 
     def __post_init__(self):
-        self._track: Optional[int] = None
+        self._track = NOBODY
         self._since_s = 0.0
         self._time_s: Optional[float] = None
         self._started_s: Optional[float] = None
         self._samples: List[Tuple[np.ndarray, Hashable]] = []
-        self._foreign = 0  # samples that are not of the person the others are of
-        self._known: Dict[int, _Known] = {}
+        self._checked_s: Dict[int, float] = {}
         self._hits: Dict[int, _Hits] = {}
-        self._recent = RecentLooks()
-        self._place: Optional[Place] = None
-        self._place_known = False  # no more after a cut
         self._bad = 0
-        self._in_front = False  # of somebody who overlaps the target
-        self._hidden_s: Optional[float] = None  # since when the target is behind somebody
         self._uneasy_s: Optional[float] = None  # since when checks of the own track do not convince
         self._doubt = 0  # good checks that are still needed before the track is believed
         self._rivals: Set[int] = set()
-        self._learned_s = self._trusted_s = _NEVER_S
+        self._learned_s = -1e9
 
     # -- choosing --------------------------------------------------------------------------------
 
@@ -124,173 +99,158 @@ class TargetLock:
         self.state, self._started_s = SEARCHING, None
 
     def release(self) -> None:
-        """Forget the target and the bystanders; the scene stays what it is."""
+        """Forget the target and the bystanders."""
         memory = TargetMemory(self.memory.per_bucket, self.memory.per_bucket_enrolled)
         bank = BystanderBank(self.bystanders.people, self.bystanders.per_person)
-        time_s = self._time_s
         self.memory, self.bystanders, self.state = memory, bank, IDLE
         self.__post_init__()
-        self._time_s = time_s
 
     # -- one frame -------------------------------------------------------------------------------
 
     def wanted(self, people: Sequence[Person], time_s: float) -> List[int]:
         """Tracks whose crops should be embedded on this frame, most urgent first."""
-        asked = []
-        for person in people:
-            if self.state == IDLE or not self._shows(person):
-                continue
-            known = self._known.get(person.track, _Known(time_s))
-            waited_s = time_s - known.looked_s
-            kind = self._urgency(person, known, waited_s, time_s)
-            if kind is not None:
-                asked.append((kind, -waited_s, person.track))
-        return [track for _, _, track in sorted(asked)]
+        if self.state == IDLE:
+            return []
+        s, urgent = self.settings, []
 
-    def update(
-        self,
-        people: Sequence[Person],
-        time_s: float,
-        motion: Optional[np.ndarray] = None,
-        cut: bool = False,
-    ) -> LockOutput:
+        def age(track: int) -> float:
+            return time_s - self._checked_s.get(track, -1e9)
+
+        for person in people:
+            if person.quality < s.quality or (person.behind and person.overlap >= s.hidden):
+                continue
+            if person.track == self._track:
+                needed = (
+                    self.state != LOCKED
+                    or self._doubt
+                    or self._uneasy_s is not None
+                    or age(person.track) >= s.verify_s
+                )
+                if needed:
+                    urgent.append((0, person.track))
+            elif self.state == ENROLLING:
+                continue
+            elif self.state == LOCKED:
+                if person.track in self._rivals or self._uneasy_s is not None:
+                    urgent.append((1, person.track))
+                elif not self._doubt and age(person.track) >= s.bystander_s:
+                    urgent.append((3, person.track))
+            else:
+                hopeful = self._hits.get(person.track, _Hits()).count > 0
+                if hopeful or age(person.track) >= s.verify_s / 2:
+                    urgent.append((1 if hopeful else 2, person.track))
+        return [track for _, track in sorted(urgent)]
+
+    def update(self, people: Sequence[Person], time_s: float) -> LockOutput:
         """Judge one frame.
 
         Args:
             people: Everybody seen, those of ``wanted`` with embeddings as far as there was time.
             time_s: Monotonic time of the frame.
-            motion: (2, 3) background motion since the previous frame; None for a still camera.
-            cut: Something is missing between the previous frame and this one (runtime.scene_cut), so
-                that tracks may have passed from one person to another.
 
         Raises:
             ReidEdgeError: Time ran backwards, a track appears twice, or an embedding is not finite.
         """
         self._check(people, time_s)
-        cut = cut or (self._time_s is not None and time_s - self._time_s > self.settings.gap_s)
         self._time_s = time_s
         if self._started_s is None:
             self._started_s = self._since_s = time_s
-        if self._place is not None and motion is not None:
-            self._place = self._place.moved(motion)
-        if cut and self.state == ENROLLING:
-            self.release()
-            return LockOutput(IDLE, event="enrolment_failed")
-        if cut:
-            self._break(time_s)
-        looks = self._look(people, time_s)
+        judged = {p.track: self._judge(p) for p in people if self._decides(p)}
+        for track in judged:
+            self._checked_s[track] = time_s
         by_track = {p.track: p for p in people}
         if self.state == IDLE:
             return LockOutput(IDLE)
         if self.state == ENROLLING:
             return self._enrolling(by_track.get(self._track), time_s)
         if self.state == LOCKED:
-            output = self._locked(by_track, looks, time_s)
-            if output.box is not None:
-                self._place, self._place_known = Place.of(output.box, time_s), True
-            return output
-        return self._away(by_track, looks, time_s)
+            return self._locked(by_track, judged, time_s)
+        return self._away(by_track, judged, time_s)
 
     # -- states ----------------------------------------------------------------------------------
 
     def _enrolling(self, target: Optional[Person], time_s: float) -> LockOutput:
         s = self.settings
-        late = time_s - self._started_s > s.enrol_timeout_s or time_s - self._since_s > s.enrol_gap_s
-        if late or self._foreign >= s.reject_hits:
+        if time_s - (self._started_s or 0.0) > s.enrol_timeout_s:
             self.release()
             return LockOutput(IDLE, event="enrolment_failed")
         if target is None:
+            if time_s - self._since_s > s.occluded_s:
+                self.release()
+                return LockOutput(IDLE, event="enrolment_failed")
             return LockOutput(ENROLLING)
-        if target.embedding is not None and self._shows(target) and self._clear(target):
-            self._since_s = time_s
-            self._sample(target)
+        self._since_s = time_s
+        if target.embedding is not None and self._decides(target) and target.overlap < s.contest:
+            self._samples.append((target.embedding, target.bucket))
         if len(self._samples) < s.enrol_samples:
             return LockOutput(ENROLLING, target.track, target.box)
-        for embedding, bucket in self._samples:
-            self.memory.enrol(embedding, bucket)
-            self._recent.add(embedding, time_s)
+        stacked = np.stack([e for e, _ in self._samples])
+        # The track may have changed hands while it was learned: keep what most samples agree with.
+        typical = (stacked @ stacked.T >= s.keep).mean(axis=1) > 0.6
+        if typical.sum() < s.enrol_samples * 0.75:
+            self.release()
+            return LockOutput(IDLE, event="enrolment_failed")
+        for (embedding, bucket), fits in zip(self._samples, typical):
+            if fits:
+                self.memory.enrol(embedding, bucket)
         self._samples = []
-        self._lock(target, time_s)
+        self._lock(target.track, time_s, doubt=0)
         return LockOutput(LOCKED, target.track, target.box, event="enrolled")
 
-    def _sample(self, target: Person) -> None:
-        """Take in one crop of the chosen person, unless the track has changed hands."""
-        if self._samples:
-            known = self.scene.without(np.stack([embedding for embedding, _ in self._samples]))
-            alike = known @ self.scene.without(target.embedding[None])[0]
-            if float(alike.max()) < self.settings.enrol_keep:
-                self._foreign += 1
-                return
-        self._samples.append((target.embedding, target.bucket))
-
-    def _locked(self, people: Dict[int, Person], looks, time_s: float) -> LockOutput:
+    def _locked(self, people, judged, time_s: float) -> LockOutput:
         s, target = self.settings, people.get(self._track)
-        if target is not None and not self._hidden(target):
-            self._hidden_s = None
-        else:
-            self._doubt = s.verify_hits
-            self._hidden_s = time_s if self._hidden_s is None else self._hidden_s
-        # In front of somebody one frame and behind the next: the two have exchanged their tracks.
-        flipped = self._hidden_s is not None and self._in_front
-        self._in_front = target is not None and target.overlap >= s.contest and not target.behind
-        if (
-            target is None
-            or flipped
-            or (self._hidden_s is not None and time_s - self._hidden_s > s.hidden_s)
-        ):
+        if target is None or (target.behind and target.overlap >= s.hidden):
             if target is not None:
-                self._rivals.update(target.rivals)
-            self._bad = 0
+                self._contest(target)
             self._enter(OCCLUDED, time_s)
+            self._doubt = s.verify_hits
             return LockOutput(OCCLUDED, event="occluded")
-        contested = target.overlap >= s.contest
-        if contested:
-            self._rivals.update(target.rivals)
-            if any(rival not in self.bystanders for rival in target.rivals):
-                self._doubt = s.verify_hits
-        own = looks.get(self._track)
-        heir = self._heir(looks, own, time_s)
+        if target.overlap >= s.contest:
+            self._contest(target)
+        own = judged.get(self._track)
+        heir = self._heir(judged, own)
         if heir is not None:
-            self.bystanders.rename(heir, self._track)
-            self._lock(people[heir], time_s)
-            look = looks[heir]
+            self.bystanders.forget(heir)
+            self._lock(heir, time_s, doubt=0)
             return LockOutput(
-                LOCKED, heir, people[heir].box, look.similarity, look.margin, "handed_over"
+                LOCKED, heir, people[heir].box, judged[heir][0], judged[heir][1], "handed_over"
             )
         if own is None:
-            if self._hidden_s is not None and self._hits:  # somebody in front looks like it
-                self._enter(OCCLUDED, time_s)
-                return LockOutput(OCCLUDED, event="occluded")
-            self._set_apart(target, people, looks, time_s)
             return LockOutput(LOCKED, target.track, target.box)
-        rival_score = max(
-            (look.score for track, look in looks.items() if track in self._rivals), default=-1.0
-        )
-        ahead = own.score - rival_score
-        sure = own.similarity >= s.accept and own.margin >= s.margin
-        alone = not (contested or self._doubt or self._rivals)
-        linked = own.link >= (s.chain if alone else s.link)
-        convincing = (sure or linked) and ahead > -s.margin and own.lead > -s.margin
+        similarity, margin = own
+        convincing = similarity >= s.accept
         if convincing:
             self._uneasy_s = None
-            self._trust(target, own, ahead >= s.margin, time_s)
-            self._set_apart(target, people, looks, time_s)
-            return self._said(target, own)
+        elif self._uneasy_s is None:
+            self._uneasy_s = time_s
+        uneasy_s = 0.0 if self._uneasy_s is None else time_s - self._uneasy_s
         # Between keep and accept the target looks unusual, which is no fault for a while, as long
         # as it looks more like itself than like anybody else known here.
-        if self._uneasy_s is None:
-            self._uneasy_s = time_s
-        unusual = own.score >= s.keep and own.lead >= s.margin and ahead > -s.margin
-        if unusual and time_s - self._uneasy_s <= s.uneasy_s:
-            return self._said(target, own)
-        self._doubt, self._bad = s.verify_hits, 1
-        self._enter(OCCLUDED, time_s)
-        return LockOutput(OCCLUDED, None, None, own.similarity, own.margin, "occluded")
+        bad = similarity < s.keep or margin < (-s.margin if convincing else s.margin)
+        if bad or uneasy_s > s.uneasy_s:
+            self._bad += 1
+            if self._bad >= s.reject_hits or uneasy_s > s.uneasy_s:
+                self._track = NOBODY
+                self._enter(SEARCHING, time_s)
+                return LockOutput(SEARCHING, None, None, own[0], own[1], "rejected")
+            return LockOutput(LOCKED, target.track, target.box, *own)
+        if convincing:
+            self._bad = 0
+        sure = convincing and margin >= s.margin
+        if target.overlap < s.contest:
+            if self._doubt:
+                self._doubt -= 1
+            if not self._doubt:
+                self._rivals.clear()
+                if sure:
+                    self._learn(target, people, time_s)
+        return LockOutput(LOCKED, target.track, target.box, *own)
 
-    def _away(self, people: Dict[int, Person], looks, time_s: float) -> LockOutput:
+    def _away(self, people, judged, time_s: float) -> LockOutput:
         """Occluded, searching or lost."""
         s = self.settings
-        best = self._best_candidate(people, looks, time_s)
+        best = self._best_candidate(judged)
+        accepted = set()
         if best is not None:
             own_track = best == self._track and self.state == OCCLUDED
             needed = s.verify_hits if own_track else s.relock_hits
@@ -298,227 +258,104 @@ class TargetLock:
             hits = self._hits.setdefault(best, _Hits())
             hits.count = hits.count + 1 if time_s - hits.last_s <= s.hit_gap_s else 1
             hits.last_s = time_s
+            accepted.add(best)
             if hits.count >= needed:
                 self.bystanders.forget(best)
-                self._lock(people[best], time_s)
-                return self._said(people[best], looks[best], "reacquired")
-        for track in looks:
-            if track != best:
+                self._lock(best, time_s, doubt=0)
+                return LockOutput(
+                    LOCKED, best, people[best].box, judged[best][0], judged[best][1], "reacquired"
+                )
+        for track in judged:
+            if track not in accepted:
                 self._hits.pop(track, None)
-        seen = looks[best] if best is not None else None
+        seen = judged.get(best) if best is not None else None
+        similarity, margin = seen if seen else (None, None)
         gone_s = time_s - self._since_s
-        event, said = None, None
-        if self.state == OCCLUDED and self._track in looks and self._track != best:
-            self._bad += 1
-        if self.state == OCCLUDED and self._bad >= s.reject_hits:
-            seen, event, said = looks.get(self._track), SEARCHING, "rejected"  # type: ignore[arg-type]
-            self._track = None
-            for known in self._known.values():
-                known.beside = False  # beside whom, if this was not the target?
-        elif self.state == OCCLUDED and gone_s > s.occluded_s:
-            event = SEARCHING
-        elif self.state == SEARCHING and gone_s > s.lost_s:
-            event = LOST
-        if event is not None:
-            self._enter(event, time_s)
-        if seen is None:
-            return LockOutput(self.state, event=said or event)
-        return LockOutput(self.state, None, None, seen.similarity, seen.margin, said or event)
-
-    # -- looking ---------------------------------------------------------------------------------
-
-    def _urgency(
-        self, person: Person, known: _Known, waited_s: float, time_s: float
-    ) -> Optional[int]:
-        """0 for what cannot wait, None for what need not be looked at."""
-        s = self.settings
-        if person.track == self._track:
-            watched = person.overlap > 0 or known.similarity < s.strict + s.margin
-            parted = self._rivals and person.overlap < s.contest
-            if self.state == LOCKED and not (self._doubt or parted or self._uneasy_s is not None):
-                return 0 if waited_s >= (s.watch_s if watched else s.verify_s) else None
-            return 0
-        if self.state == ENROLLING:
-            return None
-        if self.state == LOCKED:
-            if self._uneasy_s is not None or (self._doubt and person.track in self._rivals):
-                return 1
-            if person.track in self.bystanders and known.similarity < s.keep:
-                return 3 if waited_s >= s.bystander_s else None
-            return 2 if waited_s >= 2 * s.verify_s else None  # new, or similar to the target
-        if known.beside and time_s - known.seen_s <= s.apart_s and not self._crossed(person.track):
-            return None
-        if self._hits.get(person.track, _Hits()).count > 0:
-            return 0
-        if known.similarity < s.keep and not self._crossed(person.track):
-            return 2 if waited_s >= 2 * s.verify_s else None
-        return 1 if waited_s >= s.verify_s / 2 else None
-
-    def _look(self, people: Sequence[Person], time_s: float) -> Dict[int, Look]:
-        """Compare the embedded crops with what is known."""
-        s = self.settings
-        shown = [p for p in people if p.embedding is not None and self._shows(p)]
-        for person in shown:
-            self.scene.add(person.track, person.embedding)
-        looks = {}
-        if shown and len(self.memory):
-            stacked = np.stack([p.embedding for p in shown])
-            similarity = self.memory.similarity(stacked, self.scene)
-            known = self.bystanders.similarity(stacked, self.scene)
-            link = self._recent.similarity(stacked, self.scene, time_s - s.link_s)
-            looks = {
-                p.track: Look(float(similarity[i]), float(known[i]), float(link[i]))
-                for i, p in enumerate(shown)
-            }
-        for person in people:
-            track = self._known.setdefault(person.track, _Known(time_s))
-            if time_s - track.seen_s > s.apart_s:
-                track.beside = False
-            track.seen_s = time_s
-        for person in shown:
-            self._known[person.track].looked_s = time_s
-        for number, look in looks.items():
-            self._known[number].similarity = look.similarity
-        if len(self._known) > 4 * len(people) + 64:
-            oldest_s = time_s - _FORGET_S
-            self._known = {t: k for t, k in self._known.items() if k.seen_s >= oldest_s}
-        return looks
-
-    def _shows(self, person: Person) -> bool:
-        """Whether the crop is good enough to decide anything."""
-        return person.quality >= self.settings.quality and not self._hidden(person)
-
-    def _hidden(self, person: Person) -> bool:
-        s = self.settings
-        little = person.overlap >= s.hidden or person.quality < s.quality
-        return person.behind and little
-
-    def _clear(self, person: Person) -> bool:
-        """Whether the crop is good enough to be learned: whole, and not of two people."""
-        s = self.settings
-        covered = person.behind and person.overlap >= s.contest
-        return person.quality >= s.learn_quality and not covered
-
-    def _crossed(self, track: int) -> bool:
-        return track in self._rivals or track == self._track
+        if self.state == OCCLUDED and gone_s > s.occluded_s:
+            self._enter(SEARCHING, time_s)
+            return LockOutput(SEARCHING, None, None, similarity, margin, "searching")
+        if self.state == SEARCHING and gone_s > s.lost_s:
+            self._enter(LOST, time_s)
+            return LockOutput(LOST, None, None, similarity, margin, "lost")
+        return LockOutput(self.state, None, None, similarity, margin)
 
     # -- judgement -------------------------------------------------------------------------------
 
-    def _best_candidate(self, people, looks: Dict[int, Look], time_s: float) -> Optional[int]:
+    def _decides(self, person: Person) -> bool:
+        s = self.settings
+        hidden = person.behind and person.overlap >= s.hidden
+        return person.embedding is not None and person.quality >= s.quality and not hidden
+
+    def _judge(self, person: Person) -> Tuple[float, float]:
+        """Similarity to the target, and by how much it exceeds that to the nearest bystander."""
+        assert person.embedding is not None  # _decides
+        similarity = (
+            float(self.memory.similarity(person.embedding)[0]) if len(self.memory) else -1.0
+        )
+        return similarity, similarity - float(self.bystanders.similarity(person.embedding)[0])
+
+    def _best_candidate(self, judged) -> Optional[int]:
         """The one track of this frame that is the target beyond doubt, or None."""
         s = self.settings
-        ranked = sorted(
-            (t for t in looks if self._crossed(t) or not self._known[t].beside),
-            key=lambda t: looks[t].score,
-            reverse=True,
-        )
+        ranked = sorted(judged, key=lambda t: judged[t][0], reverse=True)
         if not ranked:
             return None
         best = ranked[0]
-        look = looks[best]
-        limit = s.strict
-        if self._place is not None and time_s - self._place.time_s <= s.near_s:
-            if not self._place_known or self._place.reaches(people[best].box, time_s):
-                limit = s.accept
-            # The own track, back after a moment, has its place in its favour.
-            if best == self._track and self.state == OCCLUDED:
-                limit = s.keep
-        second = looks[ranked[1]].score if len(ranked) > 1 else -1.0
-        alike = look.similarity >= limit or (limit < s.strict and look.link >= s.link)
-        clear = alike and look.margin >= s.margin and look.score - second >= s.margin
+        similarity, margin = judged[best]
+        # The own track, back after a moment, has its place in its favour.
+        limit = s.keep if best == self._track and self.state == OCCLUDED else s.accept
+        second = judged[ranked[1]][0] if len(ranked) > 1 else -1.0
+        clear = similarity >= limit and margin >= s.margin and similarity - second >= s.margin
         return best if clear else None
 
-    def _heir(self, looks: Dict[int, Look], own: Optional[Look], time_s: float) -> Optional[int]:
+    def _heir(self, judged, own) -> Optional[int]:
         """The track that has taken over the target, or None.
 
         Somebody who crossed the target needs ``verify_hits`` better looks, others ``relock_hits``.
         """
         s = self.settings
-        candidates = [
-            t
-            for t in looks
-            if t != self._track and (t in self._rivals or not self._known[t].beside)
-        ]
-        if not candidates or (own is None and self._hidden_s is None):
-            return None
-        if own is not None and own.link >= s.link and not self._doubt:
-            return None
-        best = max(candidates, key=lambda t: looks[t].score)
-        look = looks[best]
-        alike = look.similarity >= s.accept or (best in self._rivals and look.link >= s.link)
-        better = alike and look.margin >= s.margin
-        if own is None:  # hidden: only who is at its place
-            better = better and best in self._rivals
-        else:
-            better = better and look.score - own.score >= s.margin
-        if not better:
+        candidates = [t for t in judged if t != self._track]
+        if own is None or own[0] >= s.accept or not candidates:
             self._hits.clear()
             return None
-        count = self._hits.get(best, _Hits()).count + 1
-        self._hits = {best: _Hits(count, time_s)}
+        best = max(candidates, key=lambda t: judged[t][0])
+        similarity = judged[best][0]
+        better = similarity >= s.accept and similarity - own[0] >= s.margin
+        count = self._hits.get(best, _Hits()).count + 1 if better else 0
+        self._hits = {best: _Hits(count, self._time_s or 0.0)}
         needed = s.verify_hits if best in self._rivals else s.relock_hits
         return best if count >= needed else None
 
-    def _trust(self, target: Person, own: Look, apart: bool, time_s: float) -> None:
-        """Take in a look of the target that convinced."""
+    def _contest(self, target: Person) -> None:
+        self._rivals.update(target.rivals)
+        self._doubt = self.settings.verify_hits
+
+    def _learn(self, target: Person, people: Dict[int, Person], time_s: float) -> None:
+        """Take in what is certain: the target, and that everybody else here is not the target."""
         s = self.settings
-        contested = target.overlap >= s.contest
-        self._trusted_s = time_s
-        if self._clear(target):
-            self._recent.add(target.embedding, time_s)
-        if self._doubt and (apart or not contested):
-            self._doubt -= 1
-        if self._doubt:
-            return
-        if not contested:
-            self._rivals.clear()
-        certain = own.similarity >= s.accept or own.link >= s.link
-        if certain and self._clear(target) and time_s - self._learned_s >= s.learn_s:
+        if target.embedding is not None and time_s - self._learned_s >= s.learn_s:
             self.memory.learn(target.embedding, target.bucket)
             self._learned_s = time_s
-
-    def _set_apart(self, target: Person, people: Dict[int, Person], looks, time_s: float) -> None:
-        """While the target is certain, everybody seen beside it is somebody else."""
-        s = self.settings
-        if self._doubt or self._uneasy_s is not None or time_s - self._trusted_s > 2 * s.verify_s:
-            return
-        for track, person in people.items():
-            if track == target.track or (target.overlap >= s.contest and track in target.rivals):
-                continue
-            self._known[track].beside = True
-            if track in looks and self._clear(person):
-                self.bystanders.add(track, person.embedding)
-
-    def _break(self, time_s: float) -> None:
-        """Tracks and places from before mean nothing now; what the target looks like still does."""
-        self._known.clear()
-        self.bystanders.detach()
-        self._track, self._place_known = None, False
-        self._rivals.clear()
-        self._hits.clear()
-        if self.state == LOCKED:
-            self._enter(OCCLUDED, time_s)
+        for person in people.values():
+            apart = person.track != target.track and person.overlap < s.contest
+            if apart and person.embedding is not None and person.quality >= s.quality:
+                self.bystanders.add(person.track, person.embedding)
 
     # -- transitions -----------------------------------------------------------------------------
 
-    def _lock(self, target: Person, time_s: float) -> None:
-        self._track, self._bad, self._doubt, self._uneasy_s = target.track, 0, 0, None
-        self._known[target.track].beside = False
-        self._hidden_s, self._in_front, self._trusted_s = None, False, time_s
-        self._place, self._place_known = Place.of(target.box, time_s), True
+    def _lock(self, track: int, time_s: float, doubt: int) -> None:
+        self._track, self._bad, self._doubt, self._uneasy_s = track, 0, doubt, None
         self._hits.clear()
         self._rivals.clear()
         self._enter(LOCKED, time_s)
 
     def _enter(self, state: str, time_s: float) -> None:
         self.state, self._since_s = state, time_s
-        if state in (LOCKED, OCCLUDED):
+        if state != LOCKED:
             self._hits.clear()
-        if state != OCCLUDED:
             self._bad = 0
-
-    def _said(self, target: Person, look: Look, event: Optional[str] = None) -> LockOutput:
-        return LockOutput(LOCKED, target.track, target.box, look.similarity, look.margin, event)
+        if state in (SEARCHING, LOST):
+            self._rivals.clear()
 
     def _check(self, people: Sequence[Person], time_s: float) -> None:
         if self._time_s is not None and time_s < self._time_s:
