@@ -89,22 +89,20 @@ def export_x3(options: ExportOptions, progress: Progress) -> X3Export:
     dataset = open_retrieval_set(options.eval) if options.eval else None
     crops = _crops(options, loaded, progress)
     graph = x3_graph(loaded, crops.images[:REWRITE_CROPS], layout=options.x3_layout)
+    reference = run_torch(loaded.network, crops.held_out)
+    crops = _prepared(crops, loaded, graph)
     check = check_model(graph.model)
     _refuse_unsupported(check)
     parity = {
         "rewritten": check_float(
             "The ONNX graph for the X3",
-            run_torch(loaded.network, crops.held_out),
+            reference,
             graph.model,
             graph.model,
-            _prepared(crops, loaded, graph, held_out=True),
+            crops.held_out,
             options.threads,
         )
     }
-    if graph.input != loaded.input:
-        count = len(crops.held_out)
-        inputs = preprocess(crops.images, graph.input)
-        crops = Crops(inputs[count:], inputs[:count], crops.images, crops.record)
     simulation = simulate(
         graph.model,
         crops.calibration,
@@ -166,12 +164,12 @@ def _crops(options: ExportOptions, loaded: LoadedNetwork, progress: Progress) ->
         )
 
 
-def _prepared(crops: Crops, loaded: LoadedNetwork, graph: X3Graph, *, held_out: bool) -> np.ndarray:
-    """Network inputs for the X3 graph, whose normalization may differ from the checkpoint's."""
+def _prepared(crops: Crops, loaded: LoadedNetwork, graph: X3Graph) -> Crops:
+    """The crops for the X3 graph, whose normalization may differ from the checkpoint's."""
     if graph.input == loaded.input:
-        return crops.held_out if held_out else crops.calibration
-    count = len(crops.held_out)
-    return preprocess(crops.images[:count] if held_out else crops.images[count:], graph.input)
+        return crops
+    inputs, count = preprocess(crops.images, graph.input), len(crops.held_out)
+    return Crops(inputs[count:], inputs[:count], crops.images, crops.record)
 
 
 def _refuse_unsupported(check: CheckReport) -> None:
