@@ -66,8 +66,10 @@ def file(table, tmp_path) -> Path:
 @pytest.mark.parametrize("target", ["xavier", "cpu"])
 @pytest.mark.parametrize("with_crops", [True, False])
 def test_ranges_of_the_file_are_in_the_bundle(
-    capsys, checkpoint, data, file, table, place, target, with_crops
+    monkeypatch, capsys, checkpoint, data, file, table, place, target, with_crops
 ):
+    # Which layers integer kernels run is a matter of timing, and this test is about ranges.
+    monkeypatch.setattr("export.pipeline.fastest_placement", lambda *_: (frozenset(), {}))
     crops = ["--calib", data] if with_crops else []
     outcome = run(
         capsys, "--target", target, "--weights", checkpoint, *SIZE, "--ranges", file, *crops,
