@@ -151,10 +151,7 @@ class Perception:
             ReidEdgeError: No detections and no detector, or time ran backwards.
         """
         observation = self.observe(frame, time_s, detections)
-        if self.embed is None:
-            return self.decide(observation, None)
-        network, boxes = self.embed, observation.detections.boxes
-        return self.decide(observation, lambda rows: network(cut(frame, boxes[rows])))
+        return self.decide(observation, self.embed_rows(frame, observation))
 
     def observe(
         self, frame: np.ndarray, time_s: float, detections: Optional[Detections] = None
@@ -163,6 +160,23 @@ class Perception:
         self._took_ms = dict.fromkeys(STAGES, 0.0)
         before = np.array([t.box for t in self._tracks]).reshape(-1, 4)
         return self.observer.look(frame, time_s, detections, before, self._took_ms)
+
+    def embed_rows(self, frame: np.ndarray, seen: Observation) -> Optional[EmbedRows]:
+        """What embeds detections of this frame by their rows; None without a ReID network.
+
+        It raises ReidEdgeError when the network gives something that is not finite.
+        """
+        if self.embed is None:
+            return None
+        network, boxes = self.embed, seen.detections.boxes
+
+        def embed(rows: List[int]) -> np.ndarray:
+            found = network(cut(frame, boxes[rows]))
+            if not np.isfinite(found).all():
+                raise ReidEdgeError("The ReID network gave embeddings that are not finite.")
+            return found
+
+        return embed
 
     def decide(self, seen: Observation, embed: Optional[EmbedRows]) -> FrameRecord:
         """The second half of a step: a pure function of what was observed so far.
@@ -327,7 +341,7 @@ def _boxes(seen: Sequence[Track], detections: Detections, size: Tuple[int, int])
     found = detections.boxes[rows].astype(np.float64).reshape(-1, 4)
     limit = np.array([size[1], size[0]] * 2, np.float64)
     smooth, found = np.clip(smooth, 0, limit), np.clip(found, 0, limit)
-    lags = np.array([iou(a[None], b[None])[0, 0] < _LAG for a, b in zip(smooth, found)], bool)
+    lags = np.diagonal(iou(smooth, found)) < _LAG
     return np.where(lags[:, None], found, smooth)
 
 
