@@ -115,7 +115,8 @@ def cover(
     where the feet are about level, as where the frame cuts off both, the taller one.
 
     Counted on a grid of 8 x 16 points per box, because boxes that cover another may overlap each
-    other. What covers no point, less than a sixteenth of a side, is not seen.
+    other. What lies between the points, up to an eighth of the width or a sixteenth of the height, is
+    not seen.
 
     Args:
         boxes: (N, 4) left, top, right, bottom in pixels; may reach beyond the frame.
