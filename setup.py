@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-ROOMS = ("runtime", "models", "calibration", "benchmarks", "export", "training")
+ROOMS = ("runtime", "follow_robot", "models", "calibration", "benchmarks", "export", "training")
 
 # The workstation. The lower bounds are the oldest APIs the code calls; what was tested is in
 # constraints.txt.
@@ -24,14 +24,31 @@ HOST = [
     "matplotlib>=3.6",  # training curves
     "h5py>=3",  # CUHK03 comes as MATLAB files, raw (HDF5) and with its protocol (scipy)
     "scipy>=1.9",
+    "pyserial>=3.4",  # the chassis' port
+    "aiohttp>=3.8",  # the dashboard's server
 ]
+
+# What a robot's computer needs beside JetPack's own packages (numpy, OpenCV, TensorRT), all of them
+# available for Python 3.8: scipy is apt's python3-scipy there, so it is not named.
+ROBOT = ["pyserial>=3.4", "aiohttp>=3.8", "pydantic>=2.5", "PyYAML>=5.3", "tqdm"]
 
 # Nothing on purpose. JetPack ships its own numpy, OpenCV (built with GStreamer and CUDA) and
 # TensorRT; apt's OpenCV and TensorRT are unknown to pip, so naming them here would put wheels in
 # front of them. For the same reason the base installation requires nothing.
 DEVICE = []
 
-TEST = ["pytest>=7", "hypothesis>=6", "psutil", "ruff", "mypy", "types-PyYAML", "motmetrics"]
+TEST = [
+    "pytest>=7",
+    "pytest-xdist>=3",  # the tests run in two processes
+    "hypothesis>=6",
+    "psutil",
+    "ruff",
+    "mypy",
+    "types-PyYAML",
+    "types-pyserial",
+    "motmetrics",
+    "selenium>=4.10",  # drives a real browser through the dashboard
+]
 
 setup(
     name="reid-edge",
@@ -45,15 +62,19 @@ setup(
     package_data={
         "": ["*.json", "py.typed"],
         "training": ["recipes/*.yaml"],
+        "follow_robot": ["defaults.yaml", "dashboard/static/*", "simulator/scenarios/*.yaml"],
         "models.zoo": ["*.pth", "*.md"],
     },
     install_requires=[],
-    extras_require={"host": HOST, "device": DEVICE, "test": TEST},
+    extras_require={"host": HOST, "device": DEVICE, "robot": ROBOT, "test": TEST},
     entry_points={
         "console_scripts": [
             "reid-export = export.cli:main",
             "reid-train = training.cli:main",
             "reid-build = runtime.build:main",
+            "reid-track = runtime.track_cli:main",
+            "reid-bench = benchmarks.run:main",
+            "follow-robot = follow_robot.cli:main",
         ]
     },
 )

@@ -1,0 +1,120 @@
+"""What the page sees of the run, and the run's notes: warnings, events, silence of the camera."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, Callable, Dict, Optional
+
+import numpy as np
+
+from follow_robot.app_status import driver_part, status_of
+from follow_robot.black_box import BlackBox
+from follow_robot.black_box_records import Entry, EventEntry
+from follow_robot.dashboard.hub import Hub
+from follow_robot.driver_link import DriverLink
+from follow_robot.follower import Follower
+from follow_robot.pilot import Answer
+from runtime.lock_types import LockSettings
+
+_SILENT_S = 0.5  # between two looks of the page while no frame comes
+_FPS_WEIGHT = 0.1
+_LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+_log = logging.getLogger("follow_robot.app")
+
+
+class AppView:
+    """Tells the page, the log and the black box.
+
+    Args:
+        hub: Where the page looks.
+        link: Knows the driver.
+        follower, lock: Know what is wanted.
+        source: Name of the camera.
+        put: Takes entries for the black box.
+
+    Attributes:
+        box: The black box, or None.
+        watched: Whether there is a page at all.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        link: DriverLink,
+        follower: Follower,
+        lock: LockSettings,
+        source: str,
+        put: Callable[[Entry], object],
+    ):
+        self.box: Optional[BlackBox] = None
+        self.watched = False
+        self._hub, self._link, self._follower, self._lock = hub, link, follower, lock
+        self._source, self._put = source, put
+        self._warnings: Dict[str, str] = {}
+        self._status: Dict[str, Any] = {}
+        self._fps = 0.0
+        self._frame_s: Optional[float] = None
+        self._silent_s = 0.0
+
+    def note(self, text: str, level: str = "info", page: bool = False) -> None:
+        """Something happened: into the log and the black box, with ``page`` also onto the page."""
+        self._put(EventEntry(time.monotonic(), text, level))
+        _log.log(_LEVELS[level], "%s", text)
+        if page:
+            self._hub.say(text)
+
+    def warn(self, about: str, text: Optional[str]) -> None:
+        """A sentence that stays on the page until the same is called with None."""
+        if text is None:
+            self._warnings.pop(about, None)
+        else:
+            self._warnings[about] = text
+
+    def frame(self, image: np.ndarray, answer: Answer) -> None:
+        """Show an answered frame."""
+        time_s = answer.record.time_s
+        if self._frame_s is not None and time_s > self._frame_s:
+            weight = _FPS_WEIGHT if self._fps else 1.0
+            self._fps += weight * (1 / (time_s - self._frame_s) - self._fps)
+        self._frame_s = time_s
+        if not self.watched:
+            return
+        status = status_of(
+            answer,
+            self._link.status(),
+            self._follower,
+            self._lock,
+            self._fps,
+            self._source,
+            self.box,
+            list(self._warnings.values()),
+        )
+        self._status = dict(status)
+        self._hub.publish(image, self._status)
+
+    def silence(self) -> None:
+        """No frame came for a moment."""
+        now_s = time.monotonic()
+        if not self.watched or now_s - self._silent_s < _SILENT_S:
+            return
+        self._silent_s = now_s
+        driver = self._link.status()
+        text = "no frame yet"
+        if self._frame_s is not None:
+            text = "no frame for %.1f s" % (now_s - self._frame_s)
+        status = {
+            **self._status,
+            "camera": {"ok": False, "text": text},
+            "driver": driver_part(driver),
+            "sent": dict(driver.sent._asdict()),
+            "stop": {"pressed": bool(driver.pressed), "reasons": driver.pressed},
+            "reasons": list(driver.reasons),
+            "mode": "go" if self._follower.going else "hold",
+            "people": [],
+            "fps": 0.0,
+            "warnings": list(self._warnings.values()),
+        }
+        newest = self._hub.newest()
+        self._hub.publish(None if newest is None else newest.image, status)

@@ -1,0 +1,75 @@
+"""What people want of the running car, from the page and from the command line, as choices."""
+
+from __future__ import annotations
+
+from typing import Callable, List, Optional, Sequence
+
+from follow_robot.choices import BOX, FRONT, GO, HOLD, POINT, RELEASE, SET, Choice
+from follow_robot.dashboard.hub import Intent
+from runtime.frame_record import FrameRecord
+from runtime.lock_types import IDLE
+
+_PLAIN = {"choose_front": FRONT, "release": RELEASE, "go": GO, "hold": HOLD}
+
+
+def choices_of(
+    intents: Sequence[Intent], rearm: Callable[[], object], press: Callable[[str], object]
+) -> List[Choice]:
+    """The page's wishes as choices for the next frame; stops and re-arming happen here and now.
+
+    A stop also ends driving: after it is re-armed, the car waits for another "go". The driver had it
+    when the button was pressed; it gets it again, lest an older re-arming that was carried out just
+    then has taken it back.
+    """
+    choices: List[Choice] = []
+    for intent in intents:
+        if intent.kind == "rearm":
+            rearm()
+        elif intent.kind == "stop":
+            press("STOP pressed by %s" % intent.client)
+            choices.append(Choice(HOLD))
+        elif intent.kind == "choose" and intent.box is not None:
+            choices.append(Choice(BOX, tuple(float(v) for v in intent.box)))
+        elif intent.kind == "choose" and intent.point is not None:
+            choices.append(Choice(POINT, tuple(float(v) for v in intent.point)))
+        elif intent.kind == "set":
+            for name, value in (intent.values or {}).items():
+                choices.append(Choice(SET, (float(value),), name))
+        elif intent.kind in _PLAIN:
+            choices.append(Choice(_PLAIN[intent.kind]))
+    return choices
+
+
+class FirstWish:
+    """Whom to follow and whether to go, as said on the command line.
+
+    A person is chosen as soon as somebody is seen, and again while the lock could not learn them.
+
+    Args:
+        target: Box, point, front or gallery; None to wait for the page.
+        go: Drive without waiting for the page.
+    """
+
+    def __init__(self, target: Optional[Choice], go: bool):
+        self._target, self._go = target, go
+
+    def due(self, last: Optional[FrameRecord]) -> List[Choice]:
+        """Choices for the next frame, after ``last``."""
+        due: List[Choice] = []
+        if self._go:
+            self._go = False
+            due.append(Choice(GO))
+        if last is not None and last.lock.event == "enrolled":
+            self._target = None
+        if self._target is None:
+            return due
+        if self._target.embeddings is not None:
+            due.append(self._target)
+            self._target = None
+        elif last is not None and last.people and last.lock.state == IDLE:
+            due.append(self._target)
+        return due
+
+    def drop(self) -> None:
+        """Somebody else decides from now on."""
+        self._target = None
