@@ -76,8 +76,13 @@ class SafetyLimits:
                 )
         if not 10 <= self.rate_hz <= 100:
             raise ReidEdgeError("rate_hz must be 10 to 100, got %g." % self.rate_hz)
-        if self.stop_repeats < 3:
-            raise ReidEdgeError("stop_repeats must be at least 3, got %r." % self.stop_repeats)
+        if self.braking_mps2 < 0.5:
+            raise ReidEdgeError(
+                "braking_mps2 must be at least 0.5, or the car would coast, got %g."
+                % self.braking_mps2
+            )
+        if not 3 <= self.stop_repeats <= 100:
+            raise ReidEdgeError("stop_repeats must be 3 to 100, got %r." % self.stop_repeats)
         if self.obstacle_slow_m < self.obstacle_stop_m:
             raise ReidEdgeError(
                 "obstacle_slow_m (%g) must be at least obstacle_stop_m (%g)."

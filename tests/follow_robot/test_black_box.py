@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import List
+from typing import List, Optional
 
 import pytest
 
@@ -50,8 +50,8 @@ class Disk:
 
     def __init__(self, path: Path):
         self.file = open(path, "xb", buffering=0)
-        self.error = None
-        self.least = None  # bytes it takes at once
+        self.error: Optional[int] = None
+        self.least: Optional[int] = None  # bytes it takes at once
         self.free = threading.Event()
         self.free.set()
 
