@@ -66,7 +66,7 @@ class ControllerSettings:
 
     distance_m: float = 1.2
     distance_band_m: float = 0.1
-    distance_start_m: float = 0.25
+    distance_start_m: float = 0.22
     min_distance_m: float = 0.5
     bearing_band_rad: float = 0.05
     bearing_start_rad: float = 0.12
@@ -74,7 +74,7 @@ class ControllerSettings:
     drive_bearing_rad: float = 0.78
     rest_speed_mps: float = 0.12
     rest_s: float = 0.5
-    ahead_s: float = 0.5
+    ahead_s: float = 0.8
     distance_time_s: float = 0.9
     bearing_time_s: float = 0.65
     turn_smoothing_s: float = 0.1

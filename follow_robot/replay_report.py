@@ -134,7 +134,11 @@ class ReplayReport:
             ]
         if not self.overrides:
             machine = ", ".join("%s %s" % item for item in header.machine.items())
-            lines += ["", "recorded with %s; other versions may round differently" % machine]
+            lines += [
+                "",
+                "recorded with %s" % machine,
+                "other versions may round differently: --tolerance 1e-9 tells rounding from change",
+            ]
         return "\n".join(lines) + "\n"
 
     def _agreement(self) -> str:

@@ -45,7 +45,7 @@ class TargetFilterSettings:
         forget_s: Without a measurement for longer than this there is no estimate.
     """
 
-    acceleration_mps: float = 0.35
+    acceleration_mps: float = 0.45
     start_speed_mps: float = 0.7
     fastest_mps: float = 2.5
     ego_share: float = 0.15

@@ -53,7 +53,7 @@ def random_scenario(kind: str, seed: int, duration_s: Optional[float] = None) ->
 
 def _steady(rng: np.random.Generator, duration_s: float) -> Dict[str, Any]:
     """The target walks on; people stand aside."""
-    target = _walk_on(rng, duration_s)
+    target = _walk_on(rng, duration_s, pauses=0.0)
     return {
         "people": [target, *_bystanders(rng, int(rng.integers(0, 3)))],
         "walls": _hall(rng),
@@ -221,7 +221,7 @@ def _crowd(rng: np.random.Generator, duration_s: float) -> Dict[str, Any]:
 # -- parts ---------------------------------------------------------------------------------------
 
 
-def _walk_on(rng: np.random.Generator, duration_s: float) -> Person:
+def _walk_on(rng: np.random.Generator, duration_s: float, pauses: float = 0.15) -> Person:
     """The target, walking away from the car with bends and pauses; in a long run, round the hall."""
     x, y = rng.uniform(1.6, 2.2), rng.uniform(-0.3, 0.3)
     pace = rng.uniform(0.35, 0.6)
@@ -236,7 +236,7 @@ def _walk_on(rng: np.random.Generator, duration_s: float) -> Person:
             x += rng.uniform(1.2, 2.5)
             y = float(np.clip(y + rng.uniform(-0.7, 0.7), -1.3, 1.3))
         way_m += float(np.hypot(x - before[0], y - before[1]))
-        pause_s = rng.uniform(0.5, 2.0) if rng.random() < 0.15 else 0.0
+        pause_s = rng.uniform(0.5, 2.0) if rng.random() < pauses else 0.0
         legs.append(((x, y), pace * rng.uniform(0.85, 1.15), pause_s))
     return Person(TARGET, _somebody(rng), _way(*legs), start_s=_r(START_S + rng.uniform(-0.2, 0.5)))
 

@@ -15,7 +15,8 @@ from runtime.lock_types import LOCKED
 
 SEEN_SHARE = 0.05  # a target that shows less is gone
 RIGHT_IOU, NOTHING_IOU = 0.5, 0.1
-STEADY_S = 4.0  # of following, after which it counts as steady
+STEADY_S = 4.0  # of following somebody who walks on, after which it counts as steady
+WALKS_MPS = 0.15
 BREAK_S = 0.5  # a longer break ends it; a shorter one is a detector that missed somebody
 _SERIES = ("time_s", "vx_mps", "wz_radps", "distance_m", "following", "share")
 
@@ -27,11 +28,13 @@ class Moment(NamedTuple):
         time_s: Simulated.
         heard: Velocity that the board was told.
         distance_m: True distance from the camera to the target, along the floor.
+        target_mps: How fast the target walks.
     """
 
     time_s: float
     heard: Velocity
     distance_m: float
+    target_mps: float
 
 
 @dataclass
@@ -48,8 +51,8 @@ class SimResult:
             it was followed.
         after_target_s: Latest non-zero command behind the last frame that showed the target.
         after_frames_s: The same behind the last good frame of any kind.
-        distance_rms_m, distance_bias_m: Of the distance in steady following, against the one set;
-            None where nothing was steady.
+        distance_rms_m, distance_bias_m: Of the distance, against the one set, where the car has been
+            following somebody who walks on for ``STEADY_S``; None where it never has.
         steady_s: Duration of steady following.
         way_m: Driven.
         collisions: Whom or what the car ran into, and how often.
@@ -122,7 +125,7 @@ class Judge:
         self._seen_s = self._good_s = -math.inf
         self._in_sight = self._right = 0
         self._following = False
-        self._since_s, self._right_s = math.inf, -math.inf
+        self._right_s, self._unsteady_s = -math.inf, 0.0
         self._share = 0.0
         self._last: List[bool] = []
         self._errors: List[float] = []
@@ -154,8 +157,6 @@ class Judge:
             self._in_sight += 1
             self._right += right
         if right:
-            if time_s - self._right_s > BREAK_S:
-                self._since_s = time_s
             self._right_s = time_s
         self._following = right
         self._last.append(right)
@@ -167,8 +168,9 @@ class Judge:
         if not moment.heard.is_stop:
             result.after_target_s = max(result.after_target_s, moment.time_s - self._seen_s)
             result.after_frames_s = max(result.after_frames_s, moment.time_s - self._good_s)
-        steady = moment.time_s - self._right_s <= BREAK_S
-        if before is not None and steady and moment.time_s - self._since_s >= STEADY_S:
+        if moment.target_mps < WALKS_MPS or moment.time_s - self._right_s > BREAK_S:
+            self._unsteady_s = moment.time_s
+        if before is not None and moment.time_s - self._unsteady_s >= STEADY_S:
             result.steady_s += moment.time_s - before.time_s
             self._errors.append(moment.distance_m - self._set_m)
         for reason in reasons:

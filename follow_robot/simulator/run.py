@@ -146,6 +146,7 @@ class _Loop:
         sent = self.driver.cycle()
         camera = self.scenario.camera.pose(world.car.pose)
         distance = world.distance_m(world.target, camera[:2])
-        self.judge.cycle(Moment(stage.time_s, sent.heard, distance), sent.reasons)
+        moment = Moment(stage.time_s, sent.heard, distance, world.target.speed_mps)
+        self.judge.cycle(moment, sent.reasons)
         if self.watch is not None:
             self.watch(Glimpse(stage, self.picture, self.answer, sent))
