@@ -11,42 +11,34 @@ import logging
 import os
 import threading
 import time
-from collections import deque
-from contextlib import ExitStack
-from typing import Callable, Deque, Dict, List, NamedTuple, Optional, Sequence, Union
+from contextlib import ExitStack, suppress
+from typing import Optional, Sequence
 
-import numpy as np
-
-from follow_robot.app_view import AppView
+from follow_robot.app_view import AppView, parameters_of
 from follow_robot.black_box import BlackBox, header_of
-from follow_robot.black_box_records import DriveEntry, Entry
+from follow_robot.black_box_records import Entry
 from follow_robot.chain import follower_of, perception_of
 from follow_robot.chassis import open_chassis
-from follow_robot.choices import Choice
 from follow_robot.config import Config
-from follow_robot.dashboard.hub import Hub, Parameter
+from follow_robot.dashboard.hub import Hub
 from follow_robot.dashboard.server import DashboardServer
 from follow_robot.driver_link import DriverLink
-from follow_robot.driver_messages import Report, Tick
+from follow_robot.driver_reports import DriverReports
 from follow_robot.estop import KeyboardStop, SignalStop, StopSource, open_stop
+from follow_robot.eyes import Eyes
 from follow_robot.frame_guard import FrameGuard
 from follow_robot.hang_watch import HangWatch
-from follow_robot.latency import LatencyMeter
-from follow_robot.motion_history import MotionHistory
 from follow_robot.obstacle import open_obstacle
 from follow_robot.pilot import Pilot
-from follow_robot.wishes import FirstWish, choices_of
-from runtime.detection import Detections
+from follow_robot.wishes import FirstWish, Wishes, choices_of
 from runtime.errors import ReidEdgeError
-from runtime.perception import Embed
-from runtime.sources import Frame, Source
+from runtime.sources import Frame
 
 FAILED = 4  # exit code: a part failed while driving
+HANG_S = 10.0  # a frame that takes longer ends the program
 _READ_S = 0.1  # longest wait for a frame
-_HANG_S = 10.0  # a frame that takes longer ends the program
 _FAILURES = 20  # frames in a row that may fail
 _BEHIND_S = 0.15  # a file's frames that are later than this are skipped
-_FRESH_S = 0.5  # older telemetry says nothing about how the car moves
 
 _log = logging.getLogger(__name__)
 
@@ -55,24 +47,6 @@ class PartFailed(ReidEdgeError):
     """A part of the car failed while driving."""
 
     exit_code = FAILED
-
-
-class Eyes(NamedTuple):
-    """What looks at frames.
-
-    Attributes:
-        source: Where they come from.
-        detect: (H, W, 3) uint8 BGR to Detections.
-        embed: Crops to embeddings; None without a ReID network.
-        strangers: (K, D) embeddings of people from elsewhere, or None.
-        notes: Names for the black box, such as the bundle's.
-    """
-
-    source: Source
-    detect: Callable[[np.ndarray], Detections]
-    embed: Optional[Embed] = None
-    strangers: Optional[np.ndarray] = None
-    notes: Dict[str, str] = {}
 
 
 class App:
@@ -84,12 +58,14 @@ class App:
         eyes: What looks.
         first: Whom to follow and whether to go, from the start.
         stops: More sources of an emergency stop than the configuration names.
+        hang_s: A frame that takes longer ends the program.
 
     Attributes:
         hub: Where the page meets the car.
         server: The page's server while running, or None.
+        started: Whether everything could be opened, so that the car may have moved.
         frames: How many were answered.
-        latency: From frames to bytes.
+        reports: What the driver said: latencies, motion.
     """
 
     def __init__(
@@ -98,13 +74,15 @@ class App:
         eyes: Eyes,
         first: Optional[FirstWish] = None,
         stops: Sequence[StopSource] = (),
+        hang_s: float = HANG_S,
     ):
-        self.config, self._eyes = config, eyes
-        self._first = first or FirstWish(None, False)
-        self._extra_stops = list(stops)
+        self.config, self._eyes, self._hang_s = config, eyes, hang_s
+        self._wishes = Wishes(first or FirstWish(None, False))
+        self._stops = list(stops)
+        self.started = False
         self.frames = 0
-        self.latency = LatencyMeter()
-        self.link = DriverLink(config.chassis.open, config.safety, self._hear)
+        self.reports = DriverReports(self._record)
+        self.link = DriverLink(config.chassis.open, config.safety, self.reports.hear)
         self.hub = Hub(parameters_of(config), self.link.press)
         self.server: Optional[DashboardServer] = None
         perception = perception_of(config, eyes.strangers, eyes.detect, eyes.embed)
@@ -119,9 +97,6 @@ class App:
             eyes.source.name,
             self._record,
         )
-        self._reports: Deque[Union[Report, Tick]] = deque()
-        self._motion = MotionHistory()
-        self._choices: List[Choice] = []
         self._frame_s: Optional[float] = None  # of the newest frame
         self._failures = 0
         self._offset_s: Optional[float] = None
@@ -138,10 +113,12 @@ class App:
         """
         config = self.config
         with ExitStack() as stack:
+            stack.enter_context(self.link)
             if config.recording.folder:
                 self.view.box = stack.enter_context(self._open_box())
-            stack.enter_context(self.link)
-            for stop in self._stops():
+                stack.callback(self._close_link)  # before the box, which gets the last stops
+            self._add_stops()
+            for stop in self._stops:
                 stop.start(self.link.press)
                 stack.callback(stop.stop)
             if config.obstacle.open is not None:
@@ -152,17 +129,18 @@ class App:
                 self.server = stack.enter_context(DashboardServer(self.hub, config.dashboard))
                 self.view.watched = True
                 _log.info("Dashboard: %s", self.server.url)
-            watch = stack.enter_context(HangWatch(_HANG_S, self._hung))
+            watch = stack.enter_context(HangWatch(self._hang_s, self._hung))
             gc.collect()
             gc.freeze()  # what is there now stays: the collector need not look at it while driving
             stack.callback(gc.unfreeze)
+            self.started = True
             try:
                 while not self._ended.is_set():
                     watch.beat()
                     if not self._once():
                         break
             finally:
-                self._take_reports()
+                self._halt()
                 self.view.note("the run ends")
 
     def end(self) -> None:
@@ -177,19 +155,15 @@ class App:
         try:
             frame = source.read(_READ_S)
         except ReidEdgeError as error:
-            self._halt()
             raise PartFailed(str(error)) from None
-        self._take_reports()
-        self._check_driver()
-        wishes = choices_of(self.hub.intents(), self.link.rearm, self.link.press)
-        if wishes:
-            self._first.drop()
-        self._choices += wishes
+        except Exception as error:  # of a camera's library
+            raise PartFailed("%s failed: %s." % (source.name, _said(error))) from error
+        self.reports.take()
+        self._listen()
         if frame is None:
             if source.ended:
-                self._halt()
                 return False
-            self.view.silence()
+            self.view.without_frame()
             return True
         time_s = self._time_of(frame)
         if time_s is not None:
@@ -197,27 +171,40 @@ class App:
         return True
 
     def _answer(self, frame: Frame, time_s: float) -> None:
-        pilot = self.pilot
-        choices, self._choices = self._choices + self._first.due(pilot.perception.last), []
+        choices, dropped = self._wishes.take(self.pilot.perception.last, time.monotonic())
+        for sentence in dropped:
+            self.view.note(sentence, "warning", page=True)
         before_s = time_s if self._frame_s is None else self._frame_s
-        ego = self._motion.mean(before_s, time_s)
+        ego = self.reports.motion.mean(before_s, time_s)
         try:
-            answer = pilot.answer(frame.image, time_s, ego, choices)
+            answer = self.pilot.answer(frame.image, time_s, ego, choices)
         except Exception as error:  # whatever a detector or a network throws, the car stops
             self._failed(error)
             return
         self.frames += 1
         self._failures = 0
         self.view.warn("chain", None)
-        self.latency.sent(answer.decision.command.sequence, answer.record)
+        self.reports.latency.sent(answer.decision.command.sequence, answer.record)
         taken = self.link.send(answer.decision.command)
         self.view.warn("link", None if taken else "The driver does not take commands.")
         for sentence in answer.refused:
-            self.view.note(sentence, "warning", page=True)
+            self.view.complain(sentence)
         if answer.record.lock.event:
             self.view.note("lock: " + answer.record.lock.event)
         self._frame_s = time_s
         self.view.frame(frame.image, answer)
+
+    def _listen(self) -> None:
+        """To people and to the driver, also while no frames come."""
+        now_s = time.monotonic()
+        self._wishes.add(choices_of(self.hub.intents(), self.link.rearm, self.link.press), now_s)
+        driver = self.link.status()
+        if driver.end is not None:
+            raise PartFailed("The driver process ended: %s." % driver.end)
+        if driver.pressed:
+            self._wishes.stopped(self.pilot.follower.going, now_s)
+        if self.server is not None and not self.server.alive:
+            raise PartFailed("The page's server ended, so nobody could press STOP there.")
 
     def _time_of(self, frame: Frame) -> Optional[float]:
         """When a frame was captured on this machine's clock; None for one that is too late.
@@ -241,44 +228,48 @@ class App:
     def _failed(self, error: Exception) -> None:
         self._halt()
         self._failures += 1
-        kind = "" if isinstance(error, ReidEdgeError) else type(error).__name__ + ": "
-        text = "A frame could not be judged (%s%s); the car stands." % (kind, error)
+        text = "A frame could not be judged (%s); the car stands." % _said(error)
         if self._failures == 1:
-            if not isinstance(error, ReidEdgeError):
-                _log.error("%s", text, exc_info=True)
+            _log.debug("%s", text, exc_info=True)
             self.view.note(text, "error", page=True)
         self.view.warn("chain", text)
+        self.view.without_frame()
         if self._failures >= _FAILURES:
             raise PartFailed(
-                "%d frames in a row could not be judged, the last one because of: %s%s"
-                % (self._failures, kind, error)
+                "%d frames in a row could not be judged, the last one because of: %s"
+                % (self._failures, _said(error))
             )
-
-    def _check_driver(self) -> None:
-        end = self.link.status().end
-        if end is not None:
-            raise PartFailed("The driver process ended: %s." % end)
 
     def _hung(self, silent_s: float) -> None:
         """In the watch's thread: the loop does not come back, so nobody else can end this."""
-        text = (
-            "A frame has taken longer than %.0f s; the car was stopped and the run ends." % silent_s
-        )
-        self.view.note(text, "error")
+        try:
+            self.view.note(
+                "A frame has taken longer than %.1f s; the car was stopped and the run ends."
+                % silent_s,
+                "error",
+            )
+            self.link.close()
+            for stop in self._stops:
+                with suppress(Exception):  # signals are out of reach here, the terminal is not
+                    stop.stop()
+            self.reports.take()
+            if self.view.box is not None:
+                self.view.box.close("hung")
+        finally:
+            os._exit(FAILED)
+
+    def _close_link(self) -> None:
         self.link.close()
-        if self.view.box is not None:
-            self.view.box.close("hung")
-        os._exit(FAILED)
+        self.reports.take()
 
     # -- parts -----------------------------------------------------------------------------------
 
-    def _stops(self) -> List[StopSource]:
-        stops: List[StopSource] = list(self._extra_stops)
+    def _add_stops(self) -> None:
         if threading.current_thread() is threading.main_thread():
-            stops.append(SignalStop())
+            self._stops.append(SignalStop())
         if self.config.estop.keyboard and os.isatty(0):
-            stops.append(KeyboardStop())
-        return stops + [open_stop(spec) for spec in self.config.estop.devices]
+            self._stops.append(KeyboardStop())
+        self._stops += [open_stop(spec) for spec in self.config.estop.devices]
 
     def _open_box(self) -> BlackBox:
         def warn(text: str) -> None:
@@ -302,32 +293,8 @@ class App:
         if self.view.box is not None:
             self.view.box.put(entry)
 
-    def _hear(self, message: Union[Report, Tick]) -> None:
-        """In the link's thread."""
-        self._reports.append(message)
 
-    def _take_reports(self) -> None:
-        while self._reports:
-            message = self._reports.popleft()
-            if isinstance(message, Tick):
-                sent = bytes.fromhex(message.data)
-                self._record(DriveEntry(*message[:6], sent, message.written))
-                continue
-            self.latency.written(message)
-            velocity = message.sent
-            telemetry, heard_s = message.telemetry, message.telemetry_s
-            if telemetry is not None and heard_s is not None and telemetry.velocity is not None:
-                if message.time_s - heard_s <= _FRESH_S:
-                    velocity = telemetry.velocity
-            self._motion.add(velocity, message.time_s)
-
-
-def parameters_of(config: Config) -> List[Parameter]:
-    """What the page may set: within the configured limits, never beyond."""
-    c, s = config.controller, config.safety
-    lowest = round(c.min_distance_m + 0.1, 2)
-    fastest = min(s.speed_mps, 1.5)
-    return [
-        Parameter("distance_m", "Distance", "m", lowest, 4.0, 0.1, c.distance_m),
-        Parameter("speed_mps", "Top speed", "m/s", 0.1, fastest, 0.05, min(c.speed_mps, fastest)),
-    ]
+def _said(error: Exception) -> str:
+    """An exception in words: foreign ones say little without their type."""
+    kind = "" if isinstance(error, ReidEdgeError) else type(error).__name__ + ": "
+    return (kind + str(error)).rstrip(".")

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 
 from follow_robot.app_status import driver_part, status_of
 from follow_robot.black_box import BlackBox
 from follow_robot.black_box_records import Entry, EventEntry
-from follow_robot.dashboard.hub import Hub
+from follow_robot.config import Config
+from follow_robot.dashboard.hub import Hub, Parameter
 from follow_robot.driver_link import DriverLink
 from follow_robot.follower import Follower
 from follow_robot.pilot import Answer
 from runtime.lock_types import LockSettings
 
 _SILENT_S = 0.5  # between two looks of the page while no frame comes
+_COMPLAIN_S = 5.0  # between two times the same is said
 _FPS_WEIGHT = 0.1
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -57,6 +59,7 @@ class AppView:
         self._fps = 0.0
         self._frame_s: Optional[float] = None
         self._silent_s = 0.0
+        self._complained: Dict[str, float] = {}
 
     def note(self, text: str, level: str = "info", page: bool = False) -> None:
         """Something happened: into the log and the black box, with ``page`` also onto the page."""
@@ -64,6 +67,13 @@ class AppView:
         _log.log(_LEVELS[level], "%s", text)
         if page:
             self._hub.say(text)
+
+    def complain(self, text: str) -> None:
+        """A warning that may come with every frame; the same one is noted from time to time."""
+        now_s = time.monotonic()
+        if now_s - self._complained.get(text, -_COMPLAIN_S) >= _COMPLAIN_S:
+            self._complained = {text: now_s}
+            self.note(text, "warning", page=True)
 
     def warn(self, about: str, text: Optional[str]) -> None:
         """A sentence that stays on the page until the same is called with None."""
@@ -94,8 +104,8 @@ class AppView:
         self._status = dict(status)
         self._hub.publish(image, self._status)
 
-    def silence(self) -> None:
-        """No frame came for a moment."""
+    def without_frame(self) -> None:
+        """No frame came for a moment, or none that could be judged."""
         now_s = time.monotonic()
         if not self.watched or now_s - self._silent_s < _SILENT_S:
             return
@@ -103,7 +113,7 @@ class AppView:
         driver = self._link.status()
         text = "no frame yet"
         if self._frame_s is not None:
-            text = "no frame for %.1f s" % (now_s - self._frame_s)
+            text = "nothing seen for %.1f s" % (now_s - self._frame_s)
         status = {
             **self._status,
             "camera": {"ok": False, "text": text},
@@ -118,3 +128,17 @@ class AppView:
         }
         newest = self._hub.newest()
         self._hub.publish(None if newest is None else newest.image, status)
+
+
+def parameters_of(config: Config) -> List[Parameter]:
+    """What the page may set: within the configured limits, never beyond."""
+    c, s = config.controller, config.safety
+    nearest = round(min(c.min_distance_m + 0.1, c.distance_m), 2)
+    farthest = max(4.0, c.distance_m)
+    fastest = min(s.speed_mps, 1.5)
+    slowest = min(0.1, fastest, c.speed_mps)
+    speed = min(c.speed_mps, fastest)
+    return [
+        Parameter("distance_m", "Distance", "m", nearest, farthest, 0.1, c.distance_m),
+        Parameter("speed_mps", "Top speed", "m/s", slowest, fastest, 0.05, speed),
+    ]

@@ -7,6 +7,7 @@ import importlib
 import json
 import logging
 import sys
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
@@ -163,7 +164,12 @@ def configuration(a: argparse.Namespace) -> Config:
 
 def _drive(a: argparse.Namespace) -> int:
     from follow_robot.app import App
+    from follow_robot.eyes import configured_detector, open_eyes, open_network
 
+    if a.seconds is not None and not 0 < a.seconds <= threading.TIMEOUT_MAX:
+        raise ReidEdgeError("--seconds must be above 0, got %g." % a.seconds)
+    if a.threads is not None and a.threads < 1:
+        raise ReidEdgeError("--threads must be at least 1, got %d." % a.threads)
     config = configuration(a)
     if not config.dashboard.enabled and not a.go:
         raise ReidEdgeError(
@@ -177,75 +183,19 @@ def _drive(a: argparse.Namespace) -> int:
                 raise ReidEdgeError("--sim brings its own camera and chassis; give neither.")
             car = stack.enter_context(SimCar(a.sim, a.seed))
             config = car.configuration(config)
-            eyes = car.eyes(*_network(config, a), _detect(config))
+            embed, strangers = open_network(config, a.backend, a.threads)
+            eyes = car.eyes(embed, strangers, configured_detector(config))
         else:
-            eyes = _eyes(config, a, stack)
+            eyes = open_eyes(config, stack, a.backend, a.threads)
         app = App(config, eyes, _first(a, eyes))
         if a.seconds is not None:
             _end_after(a.seconds, app.end, stack)
         try:
             app.run()
         finally:
-            summary = {"frames": app.frames, "latency": app.latency.summary()}
-            if a.json:
-                print(json.dumps(summary))
-            else:
-                _report(summary)
+            if app.started:
+                _summarise(app.frames, app.reports.latency.summary(), a.json)
     return 0
-
-
-def _network(config: Config, a: argparse.Namespace):
-    """(embed, strangers) of the configured bundle, or (None, None)."""
-    if config.bundle.path is None:
-        return None, None
-    from runtime.backends import open_backend
-    from runtime.bundle import Bundle
-    from runtime.embedder import Embedder
-    from runtime.perception import strangers
-
-    bundle = Bundle.open(config.bundle.path)
-    embedder = Embedder(bundle, open_backend(bundle, a.backend, threads=a.threads))
-    return embedder.embed, strangers(bundle)
-
-
-def _detect(config: Config):
-    """The configured detector's ``detect``, or None if none is configured."""
-    if config.detector.model is None:
-        return None
-    from runtime.detectors import open_detector
-
-    d = config.detector
-    return open_detector(d.model, d.kind, d, d.threads).detect
-
-
-def _eyes(config: Config, a: argparse.Namespace, stack: ExitStack):
-    from follow_robot.app import Eyes
-    from runtime.detectors import open_detector
-    from runtime.sources import open_source
-
-    if config.bundle.path is None:
-        raise ReidEdgeError(
-            "Nobody can be followed without a ReID network; give --bundle or set bundle.path."
-        )
-    embed, others = _network(config, a)
-    d, s = config.detector, config.source
-    detect = _detect(config) or open_detector(None, d.kind, d).detect
-    source = stack.enter_context(
-        open_source(
-            s.input,
-            s,
-            s.file_fps,
-            realtime=True,
-            backoff=s.reconnect,
-            give_up_after_s=s.give_up_after_s,
-        )
-    )
-    notes = {
-        "bundle": Path(config.bundle.path).name,
-        "detector": str(d.model),
-        "source": source.name,
-    }
-    return Eyes(source, detect, embed, others, notes)
 
 
 def _first(a: argparse.Namespace, eyes):
@@ -276,18 +226,19 @@ def _first(a: argparse.Namespace, eyes):
 
 
 def _end_after(seconds: float, end, stack: ExitStack) -> None:
-    import threading
-
     timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
     stack.callback(timer.cancel)
 
 
-def _report(summary: Dict[str, Any]) -> None:
-    print("%d frames were answered." % summary["frames"], file=sys.stderr)
+def _summarise(frames: int, latency: Dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"frames": frames, "latency": latency}), flush=True)
+        return
+    print("%d frames were answered." % frames, file=sys.stderr)
     for name, text in (("whole", "whole"), ("own", "without the networks")):
-        times = summary["latency"].get(name)
+        times = latency.get(name)
         if times:
             print(
                 "From frame to wire, %s: p50 %.1f ms, p90 %.1f ms, p99 %.1f ms"

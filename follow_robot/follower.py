@@ -77,7 +77,7 @@ class Follower:
         # estimate until that is stale. A robot that has lost its person stands still at once.
         known = believed and lock.state in (LOCKED, OCCLUDED)
         if self.going and known and estimate is not None:
-            velocity = self.controller.update(estimate, record.time_s)
+            velocity = self.controller.update(estimate, now_s)
         else:
             self.controller.reset()
             velocity = STOP

@@ -138,6 +138,7 @@ class LineObstacle(ObstacleSource):
         super().__init__("obstacle lines from " + path)
         self.path, self.baud = path, baud
         self.invalid = 0
+        self._told = False
         self._rest = _HALF
         self._file: Optional[int] = None
         self._serial: Optional[Any] = None
@@ -214,7 +215,8 @@ class LineObstacle(ObstacleSource):
 
     def _skip(self, line: bytes) -> None:
         self.invalid += 1
-        if self.invalid == 1:
+        if not self._told and not line.startswith(_HALF):
+            self._told = True
             _log.warning(
                 "%s: skipped %r, which is not a distance of 0 to %g metres.",
                 self.name,

@@ -60,6 +60,7 @@ class Pilot:
     ):
         self.perception, self.follower, self.guard = perception, follower, guard
         self._put, self._clock = put, clock
+        self._waiting: List[Choice] = []  # until the detector has answered
         self._chosen: List[Choice] = []  # since the last recorded frame
 
     def answer(
@@ -71,15 +72,18 @@ class Pilot:
             image: (H, W, 3) uint8 BGR.
             time_s: Monotonic time of its capture.
             ego: How the car moved since the frame before.
-            choices: What the user chose since then, looking at the frame before.
+            choices: What the user chose since then, looking at the frame before. Where the detector
+                fails, they wait for the next frame.
 
         Raises:
             Exception: Whatever the detector or the ReID network raised; nothing was decided, and
                 ``halt`` gives the command to send.
         """
-        refused = self._apply(choices)
+        self._waiting += choices
         camera = self.guard.update(image, time_s)
         seen = self.perception.observe(image, time_s)
+        # Behind the detector, because only frames that it answered are recorded with their choices.
+        refused = self._apply()
         try:
             record = self.perception.decide(seen, self.perception.embed_rows(image, seen))
         except Exception:
@@ -98,7 +102,8 @@ class Pilot:
         self._put(CommandEntry(command))
         return command
 
-    def _apply(self, choices: Sequence[Choice]) -> List[str]:
+    def _apply(self) -> List[str]:
+        choices, self._waiting = self._waiting, []
         refused = []
         for choice in choices:
             try:

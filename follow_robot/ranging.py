@@ -21,7 +21,7 @@ explanation that puts the person nearest is believed: a car that stays too far a
 
 A side of the box at the frame's edge is cut off there and gives no cue, only a bound: a head above the
 frame, feet below it or shoulders beyond it put the person nearer than some distance. Where only
-bounds are left (very close), the person is put half way to the bound with a standard deviation as
+bounds are left (very close, or cues that are beyond them), the person is put half way to the bound with a standard deviation as
 large as ignorance (uniform), too uncertain for a controller to drive towards.
 """
 
@@ -38,7 +38,9 @@ Box = Sequence[float]
 FARTHEST_M = 20.0  # beyond, a box says only "far"
 _CONTRADICTION = 5.0  # chi squared of up to three cues about their mean
 _UNLIKELY = 2.0  # standard deviations by which bounds are loosened
+_IMPOSSIBLE = 3.0  # standard deviations by which cues may lie beyond a bound
 _MIN_SIGMA_PX = 1.0
+_PARTS = 0.15  # of the width: doubt about which parts of the body show below a cut
 _SWAY_M = 0.05  # how a walking body sways about its path
 _BOUND = "bound"
 
@@ -178,7 +180,8 @@ class _View:
             edge = math.sqrt(2) * self.px_rad / width
             value = 2 * math.tan(self.angle_rad / 2) / width
             name = "legs" if width < p.shoulder_width_m else "width"
-            found.append(_Cue(name, value, math.hypot(edge, p.width_sigma_share * inverse_m)))
+            share = math.hypot(p.width_sigma_share, _PARTS if self.cut_top else 0.0)
+            found.append(_Cue(name, value, math.hypot(edge, share * inverse_m)))
         return found
 
     def bound(self) -> float:
@@ -195,8 +198,13 @@ class _View:
             bounds.append(2 * math.tan(min(self.angle_rad, 3.0) / 2) / widest)
         return max(bounds)
 
-    def bearing(self, inverse_m: float) -> Tuple[float, float]:
-        """Bearing of the person's middle and its deviation, at the distance 1 / ``inverse_m``."""
+    def bearing(self, inverse_m: float, share: float) -> Tuple[float, float]:
+        """Bearing of the person's middle and its deviation.
+
+        Args:
+            inverse_m: One over the distance, which says how much of the width is cut off.
+            share: Standard deviation of the distance as a share of it.
+        """
         middle = self.right_rad + self.angle_rad / 2
         sigma = math.hypot(self.px_rad / math.sqrt(2), _SWAY_M * inverse_m)
         if not (self.cut_left or self.cut_right):
@@ -207,9 +215,8 @@ class _View:
             # The middle may lie anywhere on the part that is seen.
             return _wrap(middle), math.hypot(sigma, self.angle_rad / math.sqrt(12))
         middle += hidden / 2 if self.cut_left else -hidden / 2
-        return _wrap(middle), math.hypot(
-            sigma, max(self.person.width_sigma_share * whole, hidden) / 2
-        )
+        unsure = math.hypot(self.person.width_sigma_share, share) * whole
+        return _wrap(middle), math.hypot(sigma, max(unsure, hidden) / 2)
 
 
 def measure(
@@ -251,7 +258,7 @@ def measure(
     else:
         distance = min(1 / inverse, FARTHEST_M)
         distance_sigma = min(sigma * distance * distance, distance)
-    bearing, bearing_sigma = view.bearing(1 / distance)
+    bearing, bearing_sigma = view.bearing(1 / distance, distance_sigma / distance)
     return Measurement(distance, bearing, distance_sigma, bearing_sigma, how)
 
 
@@ -276,6 +283,8 @@ def _combine(view: _View, bound: float) -> Tuple[float, float, str]:
     # Birge ratio: cues that differ more than they say are all less certain than they say.
     freedom = mean.how.count("+")
     value, sigma = mean.value, mean.sigma * math.sqrt(max(1.0, mean.chi2 / max(freedom, 1)))
+    if bound - value > _IMPOSSIBLE * sigma:  # the box is not what it seems at all
+        return 0.0, 0.0, _BOUND
     if bound > 0:
         value, sigma = _above(value, sigma, bound)
     return max(value, 1 / FARTHEST_M), sigma, mean.how
@@ -303,11 +312,9 @@ def _above(value: float, sigma: float, bound: float) -> Tuple[float, float]:
     a = (bound - value) / sigma
     if a < -6:
         return value, sigma
-    if a > 6:  # the asymptote, where the ratio below is 0 / 0
-        return bound + sigma / a, sigma / a
     tail = 0.5 * math.erfc(a / math.sqrt(2))
     ratio = math.exp(-a * a / 2) / math.sqrt(2 * math.pi) / tail
-    return value + sigma * ratio, sigma * math.sqrt(max(1 - ratio * (ratio - a), 1e-6))
+    return value + sigma * ratio, sigma * math.sqrt(1 - ratio * (ratio - a))
 
 
 def _wrap(angle_rad: float) -> float:

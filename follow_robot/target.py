@@ -10,7 +10,8 @@ class Measurement(NamedTuple):
         distance_m: Along the ground from the camera, metres.
         bearing_rad: To the left of straight ahead, radians.
         distance_sigma_m, bearing_sigma_rad: One standard deviation of each.
-        how: What it was read from: ``"feet"``, ``"height"``, ``"legs"``, ``"width"`` or a
+        how: What it was read from: ``"feet"``, ``"height"``, ``"legs"``, ``"width"``,
+            ``"head"``, ``"bound"`` (only a bound is known; never driven at) or a
             combination joined by ``+``.
     """
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Callable, List, Optional, Sequence
+from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from follow_robot.choices import BOX, FRONT, GO, HOLD, POINT, RELEASE, SET, Choice
 from follow_robot.dashboard.hub import Intent
 from runtime.frame_record import FrameRecord
 from runtime.lock_types import IDLE
 
+FRESH_S = 1.0  # a wish to drive or to choose that waited longer for a frame is dropped
 _PLAIN = {"choose_front": FRONT, "release": RELEASE, "go": GO, "hold": HOLD}
+_WHOM = (BOX, POINT, FRONT, RELEASE)
+_NEVER_OLD = (HOLD, RELEASE, SET)
 
 
 def choices_of(
@@ -70,6 +73,60 @@ class FirstWish:
             due.append(self._target)
         return due
 
-    def drop(self) -> None:
-        """Somebody else decides from now on."""
-        self._target = None
+    def overrule(self, kind: str) -> None:
+        """Somebody decides otherwise at the page: about the person, or about driving."""
+        if kind in _WHOM:
+            self._target = None
+        elif kind in (GO, HOLD):
+            self._go = False
+
+
+class _Waiting(NamedTuple):
+    choice: Choice
+    since_s: float
+
+
+class Wishes:
+    """All wishes, until there is a frame on which they can be done. Pure.
+
+    Args:
+        first: Those of the command line.
+    """
+
+    def __init__(self, first: FirstWish):
+        self._first = first
+        self._waiting: List[_Waiting] = []
+
+    def add(self, choices: Sequence[Choice], now_s: float) -> None:
+        """The page wants this."""
+        for choice in choices:
+            self._first.overrule(choice.kind)
+            self._waiting.append(_Waiting(choice, now_s))
+
+    def stopped(self, going: bool, now_s: float) -> None:
+        """The emergency stop is latched, by whomever: once it is re-armed, the car waits for a "go".
+
+        Args:
+            going: Whether the car would drive on.
+            now_s: Monotonic time.
+        """
+        self._first.overrule(HOLD)
+        self._waiting = [w for w in self._waiting if w.choice.kind != GO]
+        if going and not any(w.choice.kind == HOLD for w in self._waiting):
+            self._waiting.append(_Waiting(Choice(HOLD), now_s))
+
+    def take(self, last: Optional[FrameRecord], now_s: float) -> Tuple[List[Choice], List[str]]:
+        """Choices for the frame that came after ``last``, and a sentence for each that is dropped."""
+        waiting, self._waiting = self._waiting, []
+        choices: List[Choice] = []
+        dropped: List[str] = []
+        for choice, since_s in waiting:
+            if choice.kind in _NEVER_OLD or now_s - since_s <= FRESH_S:
+                choices.append(choice)
+            else:
+                what = "Go" if choice.kind == GO else "The choice of a person"
+                dropped.append(
+                    "%s was dropped, because no frame came for %.0f s after it; do it again."
+                    % (what, now_s - since_s)
+                )
+        return choices + self._first.due(last), dropped

@@ -78,7 +78,9 @@ class Background:
         hits = self.walls.cast(pose[:2], pose.heading_rad + self._angles)
         depth = np.minimum(hits.distance, _FAR_M)
         wall = np.maximum(hits.wall, 0)
-        level = np.clip(np.floor(np.log2(_PPM * depth / self.camera.focal_px) + 0.3), 0, _LEVELS - 1)
+        level = np.clip(
+            np.floor(np.log2(_PPM * depth / self.camera.focal_px) + 0.3), 0, _LEVELS - 1
+        )
         ppm = _PPM / 2**level
         along = (hits.along + self._start_m[wall]) % _PERIOD_M
         width = _PERIOD_M * ppm + _EDGE

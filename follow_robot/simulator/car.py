@@ -74,7 +74,7 @@ class Car:
 
     def _possible(self, wanted: Velocity) -> Velocity:
         """What wheels of this kind make of a velocity."""
-        vx, vy, wz = wanted
+        vx, _, wz = wanted
         if self.model.drive == HOLONOMIC:
             return wanted
         if self.model.drive == ACKERMANN:

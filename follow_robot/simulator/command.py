@@ -14,9 +14,9 @@ import numpy as np
 from follow_robot.config import load_config
 from follow_robot.simulator.generator import KINDS
 from follow_robot.simulator.judge import SimResult
-from follow_robot.simulator.live import open_scenario
 from follow_robot.simulator.run import Glimpse, play
-from follow_robot.simulator.scenario import Scenario, shipped
+from follow_robot.simulator.scenario import open_scenario, scenario_yaml, shipped
+from follow_robot.simulator.scenario_model import Scenario
 from follow_robot.simulator.top_view import render_scene
 from follow_robot.simulator.viewer import Viewer
 from runtime.errors import ReidEdgeError, VerificationError
@@ -85,7 +85,7 @@ def _command(argv: Sequence[str]) -> None:
         raise ReidEdgeError("--video needs a folder to write to; give --out.")
     scenarios = _scenarios(a)
     if a.yaml:
-        print("---\n".join(scenario.to_yaml() for scenario in scenarios), end="")
+        print("---\n".join(scenario_yaml(scenario) for scenario in scenarios), end="")
         return
     config = load_config(a.config, a.set)
     viewer = Viewer.of(_embed(a.bundle), _detect(a.detector))
@@ -102,7 +102,9 @@ def _command(argv: Sequence[str]) -> None:
         if a.out is not None:
             _write(a.out / (scenario.name + ".json"), result, scenario)
         if not a.json:
-            print("%s  %4.1fx real time" % (result.summary(), result.duration_s / took_s), flush=True)
+            print(
+                "%s  %4.1fx real time" % (result.summary(), result.duration_s / took_s), flush=True
+            )
         results.append(result)
     if a.json:
         print(json.dumps([_without_series(result) for result in results]))

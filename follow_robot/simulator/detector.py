@@ -43,7 +43,8 @@ class DetectorFaults:
         for name in ("edge_sigma", "persistence", "miss", "seen_share", "merge_iou", "merge"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ReidEdgeError(
-                    "A simulated detector's %s must be 0 to 1, got %r." % (name, getattr(self, name))
+                    "A simulated detector's %s must be 0 to 1, got %r."
+                    % (name, getattr(self, name))
                 )
         if self.height_px < 0 or self.phantoms < 0:
             raise ReidEdgeError("A simulated detector's height_px and phantoms must be at least 0.")
@@ -67,7 +68,7 @@ class SimDetector(Detector):
         self._rng = np.random.default_rng((seed, 5))
         self._errors: Dict[str, np.ndarray] = {}
         self._last: Optional[Tuple[Picture, Detections]] = None
-        self._known: "OrderedDict[Tuple[int, ...], Picture]" = OrderedDict()
+        self._known: OrderedDict[Tuple[int, ...], Picture] = OrderedDict()
 
     def look(self, picture: Picture) -> Detections:
         """What is found on a picture; on the same picture again, the same."""
@@ -116,8 +117,7 @@ class SimDetector(Detector):
 
     def _finds(self, shown: Shown) -> bool:
         f = self.faults
-        left, top, right, bottom = shown.seen_box  # type: ignore[misc]
-        clear = _rise(shown.share, f.seen_share, 0.06) * _rise(bottom - top, f.height_px, 4.0)
+        clear = _rise(shown.share, f.seen_share, 0.06) * _rise(_height(shown), f.height_px, 4.0)
         return bool(self._rng.random() < (1 - f.miss) * clear)
 
     def _box(self, shown: Shown) -> np.ndarray:
@@ -130,8 +130,7 @@ class SimDetector(Detector):
         return box + error * (box[3] - box[1])
 
     def _score(self, shown: Shown) -> float:
-        height = shown.seen_box[3] - shown.seen_box[1]  # type: ignore[index]
-        sure = 0.35 + 0.5 * min(shown.share, 1.0) + 0.12 * min(height / 100, 1.0)
+        sure = 0.35 + 0.5 * min(shown.share, 1.0) + 0.12 * min(_height(shown) / 100, 1.0)
         return float(np.clip(sure + self._rng.normal(0, 0.05), 0.05, 0.99))
 
     def _merged(
@@ -153,10 +152,15 @@ class SimDetector(Detector):
         return [boxes[i] for i in kept], [scores[i] for i in kept]
 
 
+def _height(shown: Shown) -> float:
+    """Pixels of what can be seen."""
+    return 0.0 if shown.seen_box is None else shown.seen_box[3] - shown.seen_box[1]
+
+
 def _rise(value: float, middle: float, width: float) -> float:
     """From 0 to 1 around ``middle``."""
     return float(1 / (1 + np.exp(np.clip(-(value - middle) / width, -50, 50))))
 
 
 def _key(image: np.ndarray) -> Tuple[int, ...]:
-    return (*image.shape, zlib.crc32(np.ascontiguousarray(image)))
+    return (*image.shape, zlib.crc32(image.tobytes()))

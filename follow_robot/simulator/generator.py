@@ -1,26 +1,34 @@
 """Random scenarios of given kinds: the same kind and seed give the same scenario."""
 
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Optional
 
 import numpy as np
 
-from follow_robot.simulator.people import Passing, Waypoint
-from follow_robot.simulator.scenario import LIGHT, CarStart, Event, Person, Scenario
+from follow_robot.simulator.casting import (
+    START_S,
+    TARGET,
+    bystanders,
+    car_start,
+    hall,
+    passer,
+    rounded,
+    short,
+    side_of,
+    somebody,
+    walk_on,
+    way,
+)
+from follow_robot.simulator.people import Passing
+from follow_robot.simulator.scenario_model import LIGHT, Event, Person, Scenario
 from runtime.errors import ReidEdgeError
 
-TARGET = "target"
 # The camera sees somebody at this distance from head to foot.
 SETTINGS: Dict[str, Dict[str, Any]] = {
     "controller": {"distance_m": 1.7, "speed_mps": 0.8},
     "safety": {"speed_mps": 0.8},
 }
-START_S = 3.0  # the target sets out; it is learned by then
 _FIRST_S = 5.0  # when something may happen
 _DURATIONS_S = {"leave_and_return": 18.0, "corridor_turn": 15.0}
-_LONG_S = 20.0
-# A way round the hall with bends that a follower can take.
-_ROUND = ((4, -0.8), (7, -1.8), (9.8, -1.4), (10.8, 0.6), (9.4, 2.6), (6.4, 3), (3.4, 2.4), (2, 0.9))
-Wall = Tuple[float, float, float, float]
 
 
 def random_scenario(kind: str, seed: int, duration_s: Optional[float] = None) -> Scenario:
@@ -53,47 +61,49 @@ def random_scenario(kind: str, seed: int, duration_s: Optional[float] = None) ->
 
 def _steady(rng: np.random.Generator, duration_s: float) -> Dict[str, Any]:
     """The target walks on; people stand aside."""
-    target = _walk_on(rng, duration_s, pauses=0.0)
+    target = walk_on(rng, duration_s, pauses=0.0)
     return {
-        "people": [target, *_bystanders(rng, int(rng.integers(0, 3)))],
-        "walls": _hall(rng),
-        "car": _car(rng),
+        "people": [target, *bystanders(rng, int(rng.integers(0, 3)))],
+        "walls": hall(rng),
+        "car": car_start(rng),
     }
 
 
 def _crossing(rng: np.random.Generator, duration_s: float) -> Dict[str, Any]:
     """People pass between the car and the target, and behind the target."""
-    people = [_walk_on(rng, duration_s)]
+    people = [walk_on(rng, duration_s)]
     time_s = _FIRST_S + rng.uniform(0, 1)
     while time_s < duration_s - 4 and len(people) < 1 + duration_s / 4:
-        people.append(_passer(rng, len(people), time_s))
+        people.append(passer(rng, len(people), time_s))
         time_s += rng.uniform(1.5, 4)
-    people += _bystanders(rng, int(rng.integers(0, 2)))
-    made: Dict[str, Any] = {"people": people, "walls": _hall(rng), "car": _car(rng)}
+    people += bystanders(rng, int(rng.integers(0, 2)))
+    made: Dict[str, Any] = {"people": people, "walls": hall(rng), "car": car_start(rng)}
     if rng.random() < 0.3:
         dark_s = rng.uniform(_FIRST_S, duration_s - 3)
         gain = float(rng.uniform(0.55, 0.75))
-        made["events"] = [Event(LIGHT, _r(dark_s), _r(dark_s + rng.uniform(1, 4)), _r(gain))]
+        made["events"] = [
+            Event(LIGHT, short(dark_s), short(dark_s + rng.uniform(1, 4)), short(gain))
+        ]
     return made
 
 
 def _occlusion(rng: np.random.Generator, duration_s: float) -> Dict[str, Any]:
     """Somebody stops in front of the target and hides it for a while."""
     cover = Passing(
-        at_s=_r(_FIRST_S + rng.uniform(0, 1)),
-        share=_r(rng.uniform(0.5, 0.62)),
+        at_s=short(_FIRST_S + rng.uniform(0, 1)),
+        share=short(rng.uniform(0.5, 0.62)),
         from_left=bool(rng.random() < 0.5),
         start_m=3.5,
-        speed_mps=_r(rng.uniform(0.8, 1.3)),
-        stay_s=_r(rng.uniform(0.8, 3.0)),
+        speed_mps=short(rng.uniform(0.8, 1.3)),
+        stay_s=short(rng.uniform(0.8, 3.0)),
         back=bool(rng.random() < 0.5),
     )
     people = [
-        _walk_on(rng, duration_s),
-        Person("cover", _somebody(rng), passing=cover),
-        *_bystanders(rng, int(rng.integers(0, 2))),
+        walk_on(rng, duration_s),
+        Person("cover", somebody(rng), passing=cover),
+        *bystanders(rng, int(rng.integers(0, 2))),
     ]
-    return {"people": people, "walls": _hall(rng), "car": _car(rng)}
+    return {"people": people, "walls": hall(rng), "car": car_start(rng)}
 
 
 def _lookalike(rng: np.random.Generator, duration_s: float) -> Dict[str, Any]:
@@ -110,11 +120,11 @@ def _lookalike(rng: np.random.Generator, duration_s: float) -> Dict[str, Any]:
 
 def _leave_and_return(rng: np.random.Generator, duration_s: float) -> Dict[str, Any]:
     """The target leaves through a door, a stranger comes out of it, the target comes back."""
-    side = _side(rng)
+    side = side_of(rng)
     door, wide, wall_y = rng.uniform(3.4, 4.0), rng.uniform(1.1, 1.4), rng.uniform(2.1, 2.5)
     middle = door + wide / 2
     walls = [
-        *_hall(rng),
+        *hall(rng),
         (-3.5, side * wall_y, door, side * wall_y),
         (door + wide, side * wall_y, 12.0, side * wall_y),
     ]
@@ -125,8 +135,8 @@ def _leave_and_return(rng: np.random.Generator, duration_s: float) -> Dict[str, 
     away_s, hurry, speed = rng.uniform(0.5, 2.5), rng.uniform(1.1, 1.4), rng.uniform(0.7, 1.0)
     target = Person(
         TARGET,
-        _somebody(rng),
-        _way(
+        somebody(rng),
+        way(
             ((rng.uniform(1.6, 2.0), rng.uniform(-0.2, 0.2)), 0.5, 0.0),
             (before, 0.6, 0.0),
             (inside, hurry, 0.0),
@@ -136,25 +146,25 @@ def _leave_and_return(rng: np.random.Generator, duration_s: float) -> Dict[str, 
             ((middle + 1.0, 0.0), 0.6, 0.0),
             ((middle + 5.0, side * -0.5), 0.45, 3.0),
         ),
-        start_s=_r(START_S),
+        start_s=short(START_S),
     )
     stranger = Person(
         "stranger",
-        _somebody(rng),
-        _way(
+        somebody(rng),
+        way(
             ((door + wide + 1.5, side * (wall_y + 1.5)), 0.8, 0.0),
             ((middle + 0.3, side * (wall_y + 0.6)), 0.9, 0.0),
             ((middle + 0.3, side * 0.9), 0.9, rng.uniform(0, 1.5)),
             ((middle + 2.5, side * -3.5), 0.9, 60.0),
         ),
-        start_s=_r(START_S + 6.0 + rng.uniform(-0.5, 1.5)),
+        start_s=short(START_S + 6.0 + rng.uniform(-0.5, 1.5)),
     )
-    return {"people": [target, stranger], "walls": _rounded(walls), "car": _car(rng)}
+    return {"people": [target, stranger], "walls": rounded(walls), "car": car_start(rng)}
 
 
 def _corridor_turn(rng: np.random.Generator, duration_s: float) -> Dict[str, Any]:
     """The target turns into another corridor, and waits where it is lost from sight."""
-    side, wide = _side(rng), rng.uniform(2.2, 2.8)
+    side, wide = side_of(rng), rng.uniform(2.2, 2.8)
     x = rng.uniform(4.0, 5.0)  # where the other corridor begins
     half = wide / 2
     walls = [
@@ -169,45 +179,43 @@ def _corridor_turn(rng: np.random.Generator, duration_s: float) -> Dict[str, Any
     wait_s = rng.uniform(0.5, 2.0)
     target = Person(
         TARGET,
-        _somebody(rng),
-        _way(
+        somebody(rng),
+        way(
             ((rng.uniform(1.6, 1.9), 0.0), pace, 0.0),
             ((x - 0.5, 0.0), pace, 0.0),
             ((x + 0.6 * wide, side * 0.1), pace, wait_s),
             ((x + 0.7 * wide, side * (half + 1.2)), pace, wait_s),
             ((x + 0.6 * wide, side * (half + 4.0)), pace, 2.0),
         ),
-        start_s=_r(START_S),
+        start_s=short(START_S),
     )
     comer = Person(
         "comer",
-        _somebody(rng),
-        _way(
-            ((x + 0.2 * wide, side * 8.0), 0.7, 0.0), ((x + 0.25 * wide, side * 4.5), 0.7, 60.0)
-        ),
-        start_s=_r(rng.uniform(5, 9)),
+        somebody(rng),
+        way(((x + 0.2 * wide, side * 8.0), 0.7, 0.0), ((x + 0.25 * wide, side * 4.5), 0.7, 60.0)),
+        start_s=short(rng.uniform(5, 9)),
     )
-    return {"people": [target, comer], "walls": _rounded(walls), "car": _car(rng)}
+    return {"people": [target, comer], "walls": rounded(walls), "car": car_start(rng)}
 
 
 def _crowd(rng: np.random.Generator, duration_s: float) -> Dict[str, Any]:
     """People come towards the car, overtake, cross and stand about."""
-    people = [_walk_on(rng, duration_s)]
+    people = [walk_on(rng, duration_s)]
     for number in range(int(rng.integers(3, 6))):
-        aside = _side(rng) * rng.uniform(0.8, 2.6)
+        aside = side_of(rng) * rng.uniform(0.8, 2.6)
         oncoming = rng.random() < 0.6
         start, end = (rng.uniform(6, 10), -2.5) if oncoming else (-2.5, 11.0)
         drift = rng.uniform(-0.4, 0.4)
         people.append(
             Person(
                 "walker%d" % number,
-                _somebody(rng),
-                _way(((start, aside), 0.8, 0.0), ((end, aside + drift), rng.uniform(0.6, 1.2), 0.0)),
-                start_s=_r(rng.uniform(0, 7)),
+                somebody(rng),
+                way(((start, aside), 0.8, 0.0), ((end, aside + drift), rng.uniform(0.6, 1.2), 0.0)),
+                start_s=short(rng.uniform(0, 7)),
             )
         )
-    people.append(_passer(rng, 0, _FIRST_S + rng.uniform(0, 3)))
-    people += _bystanders(rng, 1)
+    people.append(passer(rng, 0, _FIRST_S + rng.uniform(0, 3)))
+    people += bystanders(rng, 1)
     if rng.random() < 0.3:
         people[1] = Person(
             people[1].name,
@@ -215,102 +223,7 @@ def _crowd(rng: np.random.Generator, duration_s: float) -> Dict[str, Any]:
             people[1].path,
             start_s=people[1].start_s,
         )
-    return {"people": people, "walls": _hall(rng), "car": _car(rng)}
-
-
-# -- parts ---------------------------------------------------------------------------------------
-
-
-def _walk_on(rng: np.random.Generator, duration_s: float, pauses: float = 0.15) -> Person:
-    """The target, walking away from the car with bends and pauses; in a long run, round the hall."""
-    x, y = rng.uniform(1.6, 2.2), rng.uniform(-0.3, 0.3)
-    pace = rng.uniform(0.35, 0.6)
-    legs: List[Tuple[Tuple[float, float], float, float]] = [((x, y), 0.5, 0.0)]
-    way_m, turn = 0.0, 0
-    while way_m < pace * (duration_s - START_S):
-        before = legs[-1][0]
-        if duration_s > _LONG_S:
-            x, y = _ROUND[turn % len(_ROUND)]
-            x, y, turn = x + rng.uniform(-0.4, 0.4), y + rng.uniform(-0.3, 0.3), turn + 1
-        else:
-            x += rng.uniform(1.2, 2.5)
-            y = float(np.clip(y + rng.uniform(-0.7, 0.7), -1.3, 1.3))
-        way_m += float(np.hypot(x - before[0], y - before[1]))
-        pause_s = rng.uniform(0.5, 2.0) if rng.random() < pauses else 0.0
-        legs.append(((x, y), pace * rng.uniform(0.85, 1.15), pause_s))
-    return Person(TARGET, _somebody(rng), _way(*legs), start_s=_r(START_S + rng.uniform(-0.2, 0.5)))
-
-
-def _passer(rng: np.random.Generator, number: int, at_s: float) -> Person:
-    near = rng.random() < 0.65
-    return Person(
-        "passer%d" % number,
-        _somebody(rng),
-        passing=Passing(
-            at_s=_r(at_s),
-            share=_r(rng.uniform(0.5, 0.7) if near else rng.uniform(1.3, 1.9)),
-            from_left=bool(rng.random() < 0.5),
-            start_m=_r(rng.uniform(3.0, 4.5)),
-            speed_mps=_r(rng.uniform(0.7, 1.5)),
-        ),
-    )
-
-
-def _bystanders(rng: np.random.Generator, count: int) -> List[Person]:
-    """People who stand beside the way."""
-    people = []
-    for number in range(count):
-        at = (rng.uniform(3, 9), _side(rng) * rng.uniform(2.2, 3.5))
-        path = [Waypoint(_at(at), face_deg=_r(rng.uniform(-180, 180)))]
-        people.append(Person("bystander%d" % number, _somebody(rng), path))
-    return people
-
-
-def _hall(rng: np.random.Generator) -> List[Wall]:
-    """A hall with pillars along its sides."""
-    low, high = -5.0 - rng.uniform(0, 2), 5.0 + rng.uniform(0, 2)
-    far = 14.0 + rng.uniform(0, 4)
-    walls = [
-        (-3.5, low, far, low),
-        (far, low, far, high),
-        (far, high, -3.5, high),
-        (-3.5, high, -3.5, low),
-    ]
-    for side in (-1, 1):
-        for x in np.arange(rng.uniform(0, 3), far - 1, rng.uniform(2.5, 5)):
-            edge = low if side < 0 else high
-            walls.append((x, edge, x, edge - side * rng.uniform(0.4, 1.2)))
-    return _rounded(walls)
-
-
-def _car(rng: np.random.Generator) -> CarStart:
-    return CarStart(heading_deg=_r(rng.uniform(-6, 6)))
-
-
-def _way(*legs: Tuple[Tuple[float, float], float, float]) -> List[Waypoint]:
-    """Waypoints of (place, speed, pause)."""
-    return [Waypoint(_at(at), _r(speed), _r(wait_s)) for at, speed, wait_s in legs]
-
-
-def _somebody(rng: np.random.Generator) -> Dict[str, Any]:
-    return {"seed": int(rng.integers(100000))}
-
-
-def _side(rng: np.random.Generator) -> float:
-    return 1.0 if rng.random() < 0.5 else -1.0
-
-
-def _at(point: Tuple[float, float]) -> Tuple[float, float]:
-    return _r(point[0]), _r(point[1])
-
-
-def _r(value: float) -> float:
-    """Short enough for a file that people read."""
-    return round(float(value), 2)
-
-
-def _rounded(walls: List[Wall]) -> List[Wall]:
-    return [tuple(_r(v) for v in wall) for wall in walls]  # type: ignore[misc]
+    return {"people": people, "walls": hall(rng), "car": car_start(rng)}
 
 
 _MAKERS: Dict[str, Callable[[np.random.Generator, float], Dict[str, Any]]] = {

@@ -133,7 +133,7 @@ class Judge:
         result.series = {name: [] for name in _SERIES}
 
     def frame(self, picture: Picture, record: FrameRecord, good: bool) -> None:
-        """One frame that perception has judged; ``good`` if it showed something new."""
+        """One frame that perception has judged; ``good`` if the camera really saw it then."""
         result, time_s = self.result, record.time_s
         truth = {shown.name: shown for shown in picture.people} if good else {}
         own = truth.get(self._target)
@@ -190,7 +190,11 @@ class Judge:
     def finish(self, world: World) -> SimResult:
         """The result, complete."""
         result = self.result
-        result.collisions, result.nearest_m, result.way_m = world.collisions, world.nearest_m, world.way_m
+        result.collisions, result.nearest_m, result.way_m = (
+            world.collisions,
+            world.nearest_m,
+            world.way_m,
+        )
         result.following_share = self._right / max(self._in_sight, 1)
         result.regained = any(self._last[-5:])
         if self._errors:

@@ -1,6 +1,5 @@
 """The simulated car in real time, for the live application: a camera, a serial port, a range sensor."""
 
-import logging
 import tempfile
 import threading
 import time
@@ -12,9 +11,9 @@ import numpy as np
 from follow_robot.app import Eyes
 from follow_robot.config import Config, parse_config
 from follow_robot.simulator.detector import SimDetector
-from follow_robot.simulator.generator import KINDS, random_scenario
 from follow_robot.simulator.rendering import Picture
-from follow_robot.simulator.scenario import Scenario, load_scenario
+from follow_robot.simulator.scenario import open_scenario
+from follow_robot.simulator.scenario_model import Scenario
 from follow_robot.simulator.serial_line import SerialLine
 from follow_robot.simulator.stage import STEP_S, Stage
 from follow_robot.simulator.viewer import Viewer
@@ -26,9 +25,6 @@ from runtime.sources import Backoff, LiveSource
 LIVE_S = 600.0  # of a made-up scenario
 _LONGEST_LAG_S = 0.5  # a world that is farther behind goes on from there
 _REPORT_STEPS = 5
-_HEAR_S = 0.002
-
-_log = logging.getLogger(__name__)
 
 
 class SimCar:
@@ -60,6 +56,7 @@ class SimCar:
             self._sensor = SerialLine(folder / "ttyUSB1")
         self._source: Optional[LiveSource] = None
         self._stop = threading.Event()
+        self._error: Optional[BaseException] = None
         self._thread = threading.Thread(target=self._run, name="simulated world", daemon=True)
         self._thread.start()
 
@@ -131,6 +128,12 @@ class SimCar:
     # -- the world's thread ---------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._move()
+        except BaseException as error:  # handed to the camera's reader, who would see a still world
+            self._error = error
+
+    def _move(self) -> None:
         started_s, steps = time.monotonic(), 0
         while not self._stop.is_set():
             due_s = started_s + steps * STEP_S
@@ -163,6 +166,8 @@ class SimCar:
 
     def look(self) -> Optional[Picture]:
         """A picture of the world as it is now; None while the camera is unplugged."""
+        if self._error is not None:
+            raise self._error
         with self.lock:
             picture = self.stage.picture()
             if picture is not None:
@@ -198,22 +203,3 @@ class _SimCapture:
 
     def release(self) -> None:
         self._image = None
-
-
-def open_scenario(
-    scenario: Union[Scenario, str, Path], seed: int = 0, duration_s: Optional[float] = None
-) -> Scenario:
-    """A scenario from whatever names one: itself, a kind of ``KINDS``, a file, a shipped one's name.
-
-    Args:
-        scenario: See above. A kind goes before a shipped one of that name.
-        seed, duration_s: Of a kind.
-
-    Raises:
-        ReidEdgeError: There is none, or it is wrong.
-    """
-    if isinstance(scenario, Scenario):
-        return scenario
-    if str(scenario) in KINDS:
-        return random_scenario(str(scenario), seed, duration_s)
-    return load_scenario(Path(scenario))

@@ -81,7 +81,17 @@ class Look:
                 "A look's height_m is 0.8 to 2.2 and its build 0.5 to 1.6, got %r and %r."
                 % (self.height_m, self.build)
             )
-        for name in ("skin", "hair", "hat", "top", "second", "sleeves", "legs", "shoes", "backpack"):
+        for name in (
+            "skin",
+            "hair",
+            "hat",
+            "top",
+            "second",
+            "sleeves",
+            "legs",
+            "shoes",
+            "backpack",
+        ):
             value = getattr(self, name)
             if value is None and name in ("sleeves", "backpack"):
                 continue
@@ -170,7 +180,10 @@ class Look:
         if unknown:
             raise ReidEdgeError("A look has %s, not %s." % (sorted(known), unknown))
         try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+            given: Dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+            }
+            return cls(**given)
         except (TypeError, ValueError) as error:
             raise ReidEdgeError("A look's values are wrong: %s." % error) from None
 

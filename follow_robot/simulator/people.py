@@ -1,8 +1,8 @@
 """Who walks through the world, and how: along waypoints, or between the car and its target."""
 
 import math
-from dataclasses import dataclass, field
-from typing import List, Optional, Sequence
+from dataclasses import dataclass
+from typing import List, Optional, Sequence, Tuple
 
 from follow_robot.simulator.looks import Look
 from follow_robot.simulator.plane import Point, Pose, turned_towards
@@ -12,6 +12,7 @@ _TURN_RADPS = 4.0
 _ARRIVED_M = 0.05
 _CYCLES_PER_M = 0.75  # double steps
 _SHY_M = 0.55  # nobody walks into the car
+_STANDS_MPS = 0.25  # somebody who stays on a line that moves shuffles along
 
 
 @dataclass(frozen=True)
@@ -70,44 +71,46 @@ class Passing:
         return offset if self.from_left else -offset
 
 
-@dataclass
 class Walker:
     """A person of the world.
 
-    Attributes:
+    Args:
         name: Unique in the world.
         look: What they look like.
         path: Waypoints; the first is the start. May be empty for somebody who only passes.
-        passing: A walk between the car and its target, or None.
+        passing: A walk between the car and its target instead.
         present_from_s, present_to_s: Only within these times they are there at all.
         start_s: When the walk along the path begins.
+
+    Attributes:
+        pose: Where they are and look.
+        velocity: x, y in metres per second.
+        phase: Of the double step, 0 to 1.
+        present: Whether they are there now.
         radius_m: Of the body.
-        pose, velocity, phase: Now; phase is that of the step, in cycles.
     """
 
-    name: str
-    look: Look
-    path: Sequence[Waypoint] = ()
-    passing: Optional[Passing] = None
-    present_from_s: float = 0.0
-    present_to_s: float = math.inf
-    start_s: float = 0.0
-    radius_m: float = 0.22
-    pose: Pose = Pose(0.0, 0.0, 0.0)
-    velocity: Point = (0.0, 0.0)
-    phase: float = 0.0
-    present: bool = False
-    _next: int = 0
-    _waited_s: float = field(default=0.0, repr=False)
+    radius_m = 0.22
 
-    def __post_init__(self):
-        if self.path:
-            first = self.path[0]
-            heading = first.face_deg
-            if heading is None and len(self.path) > 1:
-                to = self.path[1].at
-                heading = math.degrees(math.atan2(to[1] - first.at[1], to[0] - first.at[0]))
-            self.pose = Pose(first.at[0], first.at[1], math.radians(heading or 0.0))
+    def __init__(
+        self,
+        name: str,
+        look: Look,
+        path: Sequence[Waypoint] = (),
+        passing: Optional[Passing] = None,
+        present_from_s: float = 0.0,
+        present_to_s: float = math.inf,
+        start_s: float = 0.0,
+    ):
+        self.name, self.look, self.path, self.passing = name, look, path, passing
+        self.present_from_s, self.present_to_s, self.start_s = present_from_s, present_to_s, start_s
+        self.pose = _start(path)
+        self.velocity: Point = (0.0, 0.0)
+        self.phase = 0.0
+        self.present = False
+        self._next = 0  # waypoint that is walked to
+        self._waited_s = 0.0
+        self._passes = False  # has begun to
 
     @property
     def speed_mps(self) -> float:
@@ -115,13 +118,13 @@ class Walker:
 
     def step(self, now_s: float, dt_s: float, car: Point, target: Point) -> None:
         """Move on by ``dt_s``; ``car`` and ``target`` are where those two are."""
-        within = self.present_from_s <= now_s <= self.present_to_s
+        self.present = self.present_from_s <= now_s <= self.present_to_s
         if self.passing is not None:
-            self._pass(now_s, dt_s, car, target, within)
-            return
-        self.present = within and bool(self.path)
-        if not self.present:
-            return
+            self._pass(self.passing, now_s, dt_s, car, target)
+        elif self.present:
+            self._walk(now_s, dt_s, car)
+
+    def _walk(self, now_s: float, dt_s: float, car: Point) -> None:
         x, y, heading = self.pose
         goal, face = (0.0, 0.0), None
         if now_s >= self.start_s:
@@ -137,9 +140,9 @@ class Walker:
         self.pose = Pose(
             x + vx * dt_s, y + vy * dt_s, turned_towards(heading, face, _TURN_RADPS * dt_s)
         )
-        self.phase = (self.phase + self.speed_mps * dt_s * _CYCLES_PER_M) % 1.0
+        self._stride(dt_s)
 
-    def _goal(self, dt_s: float):
+    def _goal(self, dt_s: float) -> Tuple[Point, Optional[float]]:
         """Velocity that leads to the next waypoint, and where to look when there is none."""
         point = self.path[self._next]
         dx, dy = point.at[0] - self.pose.x, point.at[1] - self.pose.y
@@ -163,24 +166,40 @@ class Walker:
         dx, dy = car[0] - self.pose.x, car[1] - self.pose.y
         return math.hypot(dx, dy) < _SHY_M and goal[0] * dx + goal[1] * dy > 0
 
-    def _pass(self, now_s: float, dt_s: float, car: Point, target: Point, within: bool) -> None:
-        offset = self.passing.offset_m(now_s)  # type: ignore[union-attr]
-        self.present = within and offset is not None
-        if not self.present:
+    def _pass(self, passing: Passing, now_s: float, dt_s: float, car: Point, target: Point) -> None:
+        offset = passing.offset_m(now_s)
+        self.present = self.present and offset is not None
+        if not self.present or offset is None:
             return
         dx, dy = target[0] - car[0], target[1] - car[1]
         way = max(math.hypot(dx, dy), 1e-6)
-        share = self.passing.share  # type: ignore[union-attr]
-        x = car[0] + share * dx - offset * dy / way  # type: ignore[operator]
-        y = car[1] + share * dy + offset * dx / way  # type: ignore[operator]
-        if self.phase == 0.0 and self.velocity == (0.0, 0.0):  # just appeared
-            side = -1.0 if offset > 0 else 1.0  # type: ignore[operator]
+        x = car[0] + passing.share * dx - offset * dy / way
+        y = car[1] + passing.share * dy + offset * dx / way
+        if not self._passes:  # appears, looking where the walk goes
+            side = -1.0 if offset > 0 else 1.0
             self.pose = Pose(x, y, math.atan2(side * dx, -side * dy))
-        vx, vy = (x - self.pose.x) / dt_s, (y - self.pose.y) / dt_s
-        self.velocity = (vx, vy)
-        face = math.atan2(vy, vx) if self.speed_mps > 0.25 else None
-        self.pose = Pose(x, y, turned_towards(self.pose.heading_rad, face, _TURN_RADPS * dt_s))
-        self.phase = (self.phase + min(self.speed_mps, 2.0) * dt_s * _CYCLES_PER_M) % 1.0 or 1e-9
+            self._passes = True
+        self.velocity = ((x - self.pose.x) / dt_s, (y - self.pose.y) / dt_s)
+        face = None
+        if self.speed_mps > _STANDS_MPS:
+            face = math.atan2(self.velocity[1], self.velocity[0])
+        heading = turned_towards(self.pose.heading_rad, face, _TURN_RADPS * dt_s)
+        self.pose = Pose(x, y, heading)
+        self._stride(dt_s)
+
+    def _stride(self, dt_s: float) -> None:
+        self.phase = (self.phase + min(self.speed_mps, 2.0) * dt_s * _CYCLES_PER_M) % 1.0
+
+
+def _start(path: Sequence[Waypoint]) -> Pose:
+    """Where a walk begins, looking along it."""
+    if not path:
+        return Pose(0.0, 0.0, 0.0)
+    (x, y), heading = path[0].at, path[0].face_deg or 0.0
+    if path[0].face_deg is None and len(path) > 1:
+        to = path[1].at
+        return Pose(x, y, math.atan2(to[1] - y, to[0] - x))
+    return Pose(x, y, math.radians(heading))
 
 
 def _clamp(value: float, most: float) -> float:

@@ -111,9 +111,7 @@ def wrapped(angle_rad: float) -> float:
     return (angle_rad + math.pi) % (2 * math.pi) - math.pi
 
 
-def turned_towards(
-    heading_rad: float, wanted_rad: Optional[float], most_rad: float
-) -> float:
+def turned_towards(heading_rad: float, wanted_rad: Optional[float], most_rad: float) -> float:
     """``heading_rad`` turned towards ``wanted_rad`` by at most ``most_rad``."""
     if wanted_rad is None:
         return heading_rad

@@ -19,7 +19,7 @@ from follow_robot.pilot import Answer, Pilot
 from follow_robot.simulator.detector import SimDetector
 from follow_robot.simulator.judge import Judge, Moment, SimResult
 from follow_robot.simulator.rendering import Picture
-from follow_robot.simulator.scenario import Scenario
+from follow_robot.simulator.scenario_model import BLACK, FREEZE, Scenario
 from follow_robot.simulator.stage import STEP_S, Stage
 from follow_robot.simulator.step_driver import Sent, StepDriver
 from follow_robot.simulator.viewer import Viewer
@@ -76,8 +76,8 @@ class _Loop:
     ):
         s = self.scenario = stage.scenario
         self.stage, self.watch = stage, watch
-        simulated = SimDetector(s.seed, s.detector)
-        detect = viewer.detect or (lambda image: simulated.look(self.picture))
+        self.simulated = simulated = SimDetector(s.seed, s.detector)
+        detect = viewer.detect or simulated.detect
         self.pilot = Pilot(
             perception_of(config, viewer.strangers, detect, viewer.embed),
             follower_of(config),
@@ -117,10 +117,12 @@ class _Loop:
         if picture is None:
             return
         self.picture = picture
+        self.simulated.remember(picture)
         ego = self.driver.motion.mean(self._frame_s, now_s)
         self._frame_s = now_s
         self._coming = answer = self.pilot.answer(picture.image, now_s, ego, choices)
-        self.judge.frame(picture, answer.record, answer.camera.last_good_s >= now_s)
+        fresh = not (self.stage.happens(FREEZE) or self.stage.happens(BLACK))
+        self.judge.frame(picture, answer.record, fresh)
 
     def _take_answer(self) -> None:
         coming = self._coming

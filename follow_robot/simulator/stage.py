@@ -10,7 +10,7 @@ from follow_robot.simulator.car import HOLONOMIC, Car
 from follow_robot.simulator.firmware import FIRMWARES
 from follow_robot.simulator.plane import Pose, Walls
 from follow_robot.simulator.rendering import Picture, Renderer
-from follow_robot.simulator.scenario import (
+from follow_robot.simulator.scenario_model import (
     BLACK,
     FREEZE,
     LIGHT,

@@ -75,13 +75,9 @@ def render_top_view(
         mark = GOOD if is_target else OTHER
         cv2.circle(paper.image, paper.at(*walker.pose[:2]), paper.px(0.34), mark, 2, cv2.LINE_AA)
         x, y = paper.at(*walker.pose[:2])
-        cv2.putText(
-            paper.image, walker.name, (x + 10, y - 10), _FONT, 0.38, mark, 1, cv2.LINE_AA
-        )
+        cv2.putText(paper.image, walker.name, (x + 10, y - 10), _FONT, 0.38, mark, 1, cv2.LINE_AA)
     _draw_car(paper, world, velocity)
-    cv2.putText(
-        paper.image, "%5.2f s" % world.time_s, (8, 18), _FONT, 0.5, INK, 1, cv2.LINE_AA
-    )
+    cv2.putText(paper.image, "%5.2f s" % world.time_s, (8, 18), _FONT, 0.5, INK, 1, cv2.LINE_AA)
     return paper.image
 
 
@@ -124,7 +120,9 @@ def render_scene(
         place = (8, 20 + 18 * number)
         cv2.putText(left, line, place, _FONT, 0.5, (0, 0, 0), 3, cv2.LINE_AA)
         cv2.putText(left, line, place, _FONT, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
-    right = render_top_view(world, camera_hfov_deg, size=(960 - left.shape[1], 360), velocity=velocity)
+    right = render_top_view(
+        world, camera_hfov_deg, size=(960 - left.shape[1], 360), velocity=velocity
+    )
     return np.hstack([left, right])
 
 
@@ -136,7 +134,9 @@ def _draw_view(paper: _Paper, world: World, hfov_deg: float, forward_m: float) -
     far = np.minimum(world.walls.cast(origin, angles).distance, 20.0)
     corners: List[Tuple[int, int]] = [paper.at(*origin)]
     for angle, way in zip(angles.tolist(), far.tolist()):
-        corners.append(paper.at(origin[0] + way * math.cos(angle), origin[1] + way * math.sin(angle)))
+        corners.append(
+            paper.at(origin[0] + way * math.cos(angle), origin[1] + way * math.sin(angle))
+        )
     cv2.fillPoly(paper.image, [np.array(corners, np.int32)], VIEW)
 
 
