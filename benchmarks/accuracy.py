@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
-from tqdm import tqdm
 
 from benchmarks.bootstrap import PairedDrop, paired_drop
 from benchmarks.datasets import RetrievalSet
 from benchmarks.metrics import RetrievalResult, evaluate_retrieval
+from benchmarks.progress import progress_bar
 from calibration.layouts import Crop
 from runtime.contract import EmbeddingContract, InputContract
 from runtime.errors import ReidEdgeError
@@ -27,7 +26,16 @@ Runner = Callable[[np.ndarray], np.ndarray]
 CropTransform = Callable[[np.ndarray], np.ndarray]
 """Another view of a crop: (H, W, 3) uint8 BGR to the same, sizes free."""
 
+Prepare = Callable[[Sequence[np.ndarray], InputContract], np.ndarray]
+"""Crops and contract to a network's input: runtime.preprocess.preprocess, or a board's own."""
+
 DECODE_THREADS = 2
+
+
+class NothingReadable(ReidEdgeError):
+    """None of the images could be decoded."""
+
+
 _NAMED = 5  # unreadable images named in the log; the report names all
 _LOG = logging.getLogger(__name__)
 
@@ -57,6 +65,9 @@ def embed_set(
     label: str = "embedding",
     dim: int | None = None,
     transforms: Mapping[str, CropTransform] | None = None,
+    prepares: Mapping[str, Prepare] | None = None,
+    advance: Callable[[int], Any] | None = None,
+    workers: int = 1,
 ) -> Embeddings:
     """Embed crops with every runner in one pass, so decoding and resizing are paid once.
 
@@ -73,46 +84,67 @@ def embed_set(
         dim: Expected feature length; None accepts any.
         transforms: Runner name to what is done to each decoded crop before it is preprocessed for
             that runner; runners without one share one batch, those with the same one another.
+        prepares: Runner name to how its input is prepared, where not by ``preprocess``: a model
+            compiled for NV12 takes ``preprocess_nv12``.
+        advance: Called with the number of images done since the last call.
+        workers: Batches run at once, each in a thread of its own, which the runners must allow. With
+            one CPU thread per network that is faster than one batch at a time on all cores.
 
     Raises:
         ReidEdgeError: No runners, no image could be read, a runner returns something other than one
-            feature (of length ``dim``) per image, or a transform for a runner that is not there.
+            feature (of length ``dim``) per image, or a transform or preparation for a runner that
+            is not there.
     """
     if not runners or batch < 1:
         raise ReidEdgeError(
             f"Embedding needs at least one network and a batch of at least 1, got {len(runners)} "
             f"networks and batch {batch}."
         )
-    view_of = {name: None for name in runners} | dict(transforms or {})
-    if set(view_of) != set(runners):
+    strange = sorted({*(transforms or {}), *(prepares or {})} - set(runners))
+    if strange:
         raise ReidEdgeError(
-            f"Transforms are given for {sorted(set(view_of) - set(runners))}, but the networks are "
-            f"{sorted(runners)}; give them the same names."
+            f"Transforms are given for {strange}, but the networks are {sorted(runners)}; give them "
+            "the same names."
         )
+    view_of: Dict[str, _View] = {
+        name: ((transforms or {}).get(name), (prepares or {}).get(name, preprocess))
+        for name in runners
+    }
     rows: dict[str, list[np.ndarray]] = {name: [] for name in runners}
     kept: list[int] = []
     unreadable: list[str] = []
     paths = [crop.path for crop in crops]
-    bar = tqdm(total=len(paths), desc=label, unit="img", disable=None if progress else True)
-    with bar:
-        views = tuple(dict.fromkeys(view_of.values()))
-        for pixels, positions, problems in _prefetch(paths, contract, batch, views):
-            if positions:
-                for name, run in runners.items():
-                    rows[name].append(_run_checked(name, run, pixels[view_of[name]], dim))
+    views = tuple(dict.fromkeys(view_of.values()))
+
+    def run_all(loaded: _Batch) -> _Done:
+        pixels, positions, problems = loaded
+        features = {
+            name: _run_checked(name, run, pixels[view_of[name]], dim)
+            for name, run in runners.items()
+            if positions
+        }
+        return features, positions, problems
+
+    done = _batches(paths, contract, batch, views, run_all, workers)
+    with progress_bar(len(paths), label, "img", show=progress) as bar:
+        for features, positions, problems in done:
+            for name, part in features.items():
+                rows[name].append(part)
             kept += positions
             unreadable += problems
             bar.update(len(positions) + len(problems))
+            if advance is not None:
+                advance(len(positions) + len(problems))
     if not kept:
-        raise ReidEdgeError(
+        raise NothingReadable(
             f"None of the {len(paths)} images could be read; expected JPEG or PNG crops. "
             + " ".join(unreadable[:1])
         )
     if unreadable:
         first = " ".join(unreadable[:_NAMED])
         _LOG.warning("%d of %d images skipped: %s", len(unreadable), len(paths), first)
-    features = {name: np.concatenate(parts) for name, parts in rows.items()}
-    return Embeddings(features, np.asarray(kept, np.int64), unreadable)
+    whole = {name: np.concatenate(parts) for name, parts in rows.items()}
+    return Embeddings(whole, np.asarray(kept, np.int64), unreadable)
 
 
 def embed_crops(
@@ -129,35 +161,49 @@ def embed_crops(
     return embed_set({"features": run}, crops, contract, batch=batch, progress=progress)
 
 
-_Batch = tuple[dict[CropTransform | None, np.ndarray], list[int], list[str]]
+_View = Tuple[Optional[CropTransform], Prepare]
+_Batch = Tuple[Dict[_View, np.ndarray], List[int], List[str]]
+_Done = Tuple[Dict[str, np.ndarray], List[int], List[str]]
 
 
-def _prefetch(
+def _batches(
     paths: Sequence[str | Path],
     contract: InputContract,
     batch: int,
-    views: Sequence[CropTransform | None],
-) -> Iterator[_Batch]:
-    """Yield loaded batches in order, with one batch per thread loaded ahead."""
-    starts = range(0, len(paths), batch)
-    pool = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode")
+    views: Sequence[_View],
+    run_all: Callable[[_Batch], _Done],
+    workers: int,
+) -> Iterator[_Done]:
+    """Load and run batches, in order, with one per thread ahead; at most ``workers`` run at once."""
+    ahead = max(DECODE_THREADS, workers)
+    pool = ThreadPoolExecutor(ahead, thread_name_prefix="decode")
+
+    def work(start: int) -> Any:
+        loaded = _load(paths[start : start + batch], start, contract, views)
+        return run_all(loaded) if workers > 1 else loaded
+
+    def result(future: Any) -> _Done:
+        return future.result() if workers > 1 else run_all(future.result())
+
     pending: deque = deque()
     try:
-        for start in starts:
-            pending.append(pool.submit(_load, paths[start : start + batch], start, contract, views))
-            if len(pending) > DECODE_THREADS:
-                yield pending.popleft().result()
+        for start in range(0, len(paths), batch):
+            pending.append(pool.submit(work, start))
+            if len(pending) > ahead:
+                yield result(pending.popleft())
         while pending:
-            yield pending.popleft().result()
+            yield result(pending.popleft())
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        for future in pending:
+            future.cancel()
+        pool.shutdown(wait=True)
 
 
 def _load(
     paths: Sequence[str | Path],
     start: int,
     contract: InputContract,
-    views: Sequence[CropTransform | None],
+    views: Sequence[_View],
 ) -> _Batch:
     """Decode a batch: its pixels by view, the positions of the images read, a sentence on each other."""
     images, positions, problems = [], [], []
@@ -168,7 +214,10 @@ def _load(
         except ReidEdgeError as error:
             problems.append(str(error))
     pixels = {
-        view: preprocess([view(i) for i in images] if view else images, contract) for view in views
+        (transform, prepare): prepare(
+            [transform(i) for i in images] if transform else images, contract
+        )
+        for transform, prepare in views
     }
     return pixels, positions, problems
 

@@ -9,6 +9,7 @@ leaves the spread of the change itself, which is tenths. Identities and gallery 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Optional, Tuple
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class PairedDrop:
     """Drop of a candidate below a reference on the same queries.
 
     Attributes:
-        mAP, rank1: The drops.
+        mAP, rank1, mINP: The drops.
         level: Coverage of the intervals, 0..1.
         resamples, seed: How the intervals were made.
         n_queries: Queries resampled (those with a true match).
@@ -43,6 +44,7 @@ class PairedDrop:
 
     mAP: Drop
     rank1: Drop
+    mINP: Drop
     level: float
     resamples: int
     seed: int
@@ -56,8 +58,9 @@ def paired_drop(
     resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
+    rank1: Optional[Tuple[np.ndarray, np.ndarray]] = None,
 ) -> PairedDrop:
-    """Measure ``reference - candidate`` in mAP and Rank-1 with bootstrap intervals.
+    """Measure ``reference - candidate`` in mAP, Rank-1 and mINP with bootstrap intervals.
 
     Args:
         reference: Result of the network to compare with, usually fp32.
@@ -65,6 +68,8 @@ def paired_drop(
         resamples: Bootstrap resamples, at least 100.
         level: Coverage of the interval, between 0 and 1.
         seed: Seed of the resampling.
+        rank1: (Q,) shares 0..1 of Rank-1 hits of each query, of reference and candidate, where they
+            are not 0 or 1 by ``first_hit``: under CUHK03's classic protocol.
 
     Raises:
         ReidEdgeError: The results are not of the same queries, or an argument is out of range.
@@ -82,8 +87,9 @@ def paired_drop(
         )
     valid = reference.valid
     ap_drop = 100.0 * (reference.ap - candidate.ap)[valid]
-    hits = [(result.first_hit[valid] == 1).astype(np.float64) for result in (reference, candidate)]
-    rank1_drop = 100.0 * (hits[0] - hits[1])
+    hits = rank1 or ((reference.first_hit == 1) * 1.0, (candidate.first_hit == 1) * 1.0)
+    rank1_drop = 100.0 * (hits[0] - hits[1])[valid]
+    inp_drop = 100.0 * (reference.inp - candidate.inp)[valid]
 
     n = len(ap_drop)
     drawn = np.random.default_rng(seed).integers(n, size=(resamples, n), dtype=np.int32)
@@ -93,4 +99,4 @@ def paired_drop(
         low, high = np.percentile(per_query[drawn].mean(axis=1), ends)
         return Drop(float(per_query.mean()), float(low), float(high))
 
-    return PairedDrop(drop(ap_drop), drop(rank1_drop), level, resamples, seed, n)
+    return PairedDrop(drop(ap_drop), drop(rank1_drop), drop(inp_drop), level, resamples, seed, n)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Mapping
 
 import numpy as np
 
@@ -58,31 +59,86 @@ def compare_latency(
     Raises:
         ReidEdgeError: No runners, or a count out of range.
     """
-    if not runners or warmup < 0 or repeats < 1 or burst < 1 or lead_in < 0:
+    timed = interleave(
+        {name: partial(run, batch) for name, run in runners.items()},
+        warmup=warmup, repeats=repeats, burst=burst, lead_in=lead_in, settle_s=settle_s,
+        clock_ns=clock_ns,
+    )  # fmt: skip
+    return {name: summary(times_ms) for name, times_ms in timed.items()}
+
+
+def interleave(
+    calls: Mapping[str, Callable[[], Any]],
+    *,
+    warmup: int = 10,
+    repeats: int = 100,
+    budget_s: float = math.inf,
+    least: int = 10,
+    burst: int = 5,
+    lead_in: int = 3,
+    settle_s: float = 0.02,
+    clock_ns: Callable[[], int] = time.perf_counter_ns,
+    advance: Callable[[int], Any] | None = None,
+) -> dict[str, np.ndarray]:
+    """Time calls in turns, as :func:`compare_latency` describes.
+
+    Args:
+        calls: Name to what is timed; each must return only when its result is ready.
+        warmup, repeats, burst, lead_in, settle_s, clock_ns: As in :func:`compare_latency`.
+        budget_s: What the timed calls of one name may take together, judged by its warm-up: a slow
+            network on a small board gets fewer than ``repeats``, but ``least``. Its warm-up is
+            bounded likewise, to a tenth of it and 2 calls.
+        least: Timed calls of each, whatever they take.
+        advance: Called after each turn with the timed calls in it.
+
+    Returns:
+        Name to the times in milliseconds, (repeats,) float64, in the order of ``calls``.
+
+    Raises:
+        ReidEdgeError: No calls, or a count out of range.
+    """
+    if not calls or warmup < 0 or repeats < 1 or burst < 1 or lead_in < 0:
         raise ReidEdgeError(
             "Comparing latency needs at least one runner, warmup and lead_in >= 0, repeats and burst "
-            f">= 1, got {len(runners)} runners, {warmup}, {lead_in}, {repeats} and {burst}."
+            f">= 1, got {len(calls)} runners, {warmup}, {lead_in}, {repeats} and {burst}."
         )
-    names = list(runners)
-    for _ in range(warmup):
+    names = list(calls)
+    wanted = dict.fromkeys(names, repeats)
+    spent_ns = dict.fromkeys(names, 0)
+    for done in range(warmup):
         for name in names:
-            runners[name](batch)
+            if done >= 2 and spent_ns[name] > budget_s * 1e8:
+                continue
+            started_ns = clock_ns()
+            calls[name]()
+            spent_ns[name] += clock_ns() - started_ns
+            if done:  # the first call builds what later ones use
+                seconds = spent_ns[name] / 1e9 / (done + 1)
+                fits = int(min(budget_s / max(seconds, 1e-9), repeats))
+                wanted[name] = min(repeats, max(least, fits))
     elapsed_ns: dict[str, list[int]] = {name: [] for name in names}
-    for turn, start in enumerate(range(0, repeats, burst)):
+    turn = 0
+    while any(len(elapsed_ns[name]) < wanted[name] for name in names):
         shift = turn % len(names)
+        turn += 1
         for name in names[shift:] + names[:shift]:
-            run = runners[name]
+            call, left = calls[name], wanted[name] - len(elapsed_ns[name])
+            if left < 1:
+                continue
             time.sleep(settle_s)
             for _ in range(lead_in):
-                run(batch)
-            for _ in range(min(burst, repeats - start)):
+                call()
+            for _ in range(min(burst, left)):
                 started_ns = clock_ns()
-                run(batch)
+                call()
                 elapsed_ns[name].append(clock_ns() - started_ns)
-    return {name: _summary(np.array(elapsed_ns[name]) / 1e6) for name in names}
+            if advance is not None:
+                advance(min(burst, left))
+    return {name: np.array(times) / 1e6 for name, times in elapsed_ns.items()}
 
 
-def _summary(times_ms: np.ndarray) -> dict[str, float]:
+def summary(times_ms: np.ndarray) -> dict[str, float]:
+    """Percentiles, mean and number of (N,) times in milliseconds."""
     p50, p90, p99 = np.percentile(times_ms, (50, 90, 99))
     return {
         "p50_ms": float(p50),

@@ -78,8 +78,12 @@ class RetrievalResult:
     @property
     def mINP(self) -> float:
         """Mean inverse negative penalty in percent: true matches over the rank of the last one."""
-        valid = self.valid
-        return 100.0 * float(np.mean(self.n_matches[valid] / self.last_hit[valid]))
+        return 100.0 * float(np.mean(self.inp[self.valid]))
+
+    @property
+    def inp(self) -> np.ndarray:
+        """(Q,) float64 inverse negative penalty of each query, 0..1; NaN where skipped."""
+        return np.where(self.valid, self.n_matches / np.maximum(self.last_hit, 1), np.nan)
 
     def to_dict(self, ranks: Sequence[int] = RANKS) -> dict[str, float]:
         """Figures in percent: ``mAP``, ``rank<k>`` for each of ``ranks``, ``mINP``."""

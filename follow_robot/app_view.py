@@ -71,9 +71,13 @@ class AppView:
     def complain(self, text: str) -> None:
         """A warning that may come with every frame; the same one is noted from time to time."""
         now_s = time.monotonic()
-        if now_s - self._complained.get(text, -_COMPLAIN_S) >= _COMPLAIN_S:
-            self._complained = {text: now_s}
+        recent = {
+            said: at_s for said, at_s in self._complained.items() if now_s - at_s < _COMPLAIN_S
+        }
+        if text not in recent:
+            recent[text] = now_s
             self.note(text, "warning", page=True)
+        self._complained = recent
 
     def warn(self, about: str, text: Optional[str]) -> None:
         """A sentence that stays on the page until the same is called with None."""

@@ -220,7 +220,9 @@ def _first(a: argparse.Namespace, eyes):
             )
         target = Choice(BOX, box)
     elif a.gallery is not None:
-        photos = [read_image(path) for path in list_images(a.gallery)]
+        photos = [read_image(p) for p in list_images(a.gallery)] if a.gallery.is_dir() else []
+        if not photos:
+            raise ReidEdgeError("--gallery needs a folder with photos, got %s." % a.gallery)
         target = Choice(GALLERY, embeddings=eyes.embed(photos))
     return FirstWish(target, a.go)
 

@@ -1,16 +1,9 @@
-"""reid-build: finishes a bundle on the board, from ONNX to a TensorRT plan that passed its self-test."""
+"""reid-build: on the board, from ONNX to a TensorRT plan that passed its self-test."""
 
 import argparse
 import json
 import logging
-import os
-import re
-import shutil
 import sys
-import tempfile
-import time
-from dataclasses import asdict
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -18,13 +11,14 @@ import numpy as np
 
 from runtime import tensorrt_api
 from runtime.backends.base import Backend
-from runtime.backends.tensorrt import TensorRTBackend, this_board
-from runtime.bundle import ENGINES_DIR, Bundle, file_sha256
-from runtime.cuda_memory import open_cuda
-from runtime.engine_stamp import Board, EngineStamp, check_plan, stamp_path
+from runtime.backends.tensorrt import TensorRTBackend
+from runtime.bundle import ENGINES_DIR, Bundle
+from runtime.detector_build import BATCH, build_detector, choose_precision
+from runtime.engine_stamp import check_plan
 from runtime.errors import ReidEdgeError, VerificationError
 from runtime.manifest import PRECISIONS, check_batch
-from runtime.plan_builder import DEVICES, BuildOptions, BuiltPlan, build_plan
+from runtime.plan_builder import DEVICES, BuildOptions, build_plan
+from runtime.plan_store import make_plan
 from runtime.preprocess import l2_normalize
 
 # Smallest cosine between an embedding of the plan and the golden one that was made on the workstation
@@ -35,7 +29,8 @@ MIN_COSINE = {"fp32": 0.999, "fp16": 0.999, "int8": 0.99}
 EXAMPLE = """example, on the robot:
   reid-build market_rga_xavier
   reid-build market_rga_xavier --precision fp16 --batch 1,2,8
-  reid-build market_bot_xavier --device dla0 --batch 4,4,4"""
+  reid-build market_bot_xavier --device dla0 --batch 4,4,4
+  reid-build --detector yolox_nano.onnx"""
 
 
 def resolve_options(bundle: Bundle, arguments: argparse.Namespace) -> BuildOptions:
@@ -66,6 +61,26 @@ def resolve_options(bundle: Bundle, arguments: argparse.Namespace) -> BuildOptio
             "Bundle %s was exported for %s, whose INT8 model TensorRT cannot run; export with "
             "--target xavier or pass --precision fp16." % (bundle.path, manifest.target)
         )
+    return _options(precision, batch, arguments)
+
+
+def resolve_detector_options(arguments: argparse.Namespace) -> BuildOptions:
+    """What the command line asks for a detector.
+
+    Raises:
+        ReidEdgeError: Arguments that are for bundles only, a precision that a detector cannot be
+            built in, or TensorRT is missing, which decides the precision.
+    """
+    if arguments.batch is not None:
+        raise ReidEdgeError(
+            "A detector runs one image at a time, got --batch %s; leave it out." % arguments.batch
+        )
+    flags = tensorrt_api.has_precision_flags(tensorrt_api.load_tensorrt())
+    precision = choose_precision(arguments.precision, arguments.device, flags)
+    return _options(precision, dict(BATCH), arguments)
+
+
+def _options(precision, batch, arguments):
     if arguments.workspace < 1:
         raise ReidEdgeError("--workspace must be at least 1 MiB, got %d." % arguments.workspace)
     return BuildOptions(
@@ -100,37 +115,24 @@ def build(bundle: Bundle, options: BuildOptions) -> Dict[str, Any]:
         ReidEdgeError: TensorRT is missing or cannot build this; nothing is left behind.
         VerificationError: The plan's embeddings differ from the golden ones; it was deleted.
     """
-    trt = tensorrt_api.load_tensorrt()
-    cuda = open_cuda()
-    try:
-        board = this_board(trt, cuda)
-        engines = bundle.path / ENGINES_DIR
-        plan = engines / ("%s-%s.plan" % (options.precision, options.device))
-        if plan.exists() and not options.force and _fits(plan, board, bundle):
-            raise ReidEdgeError(
-                "%s already fits this board and bundle; pass --force to build it again." % plan
-            )
-        cache = options.timing_cache or engines / _timing_cache_name(board)
-        started = time.monotonic()
-        with cuda.active():
-            built = build_plan(trt, bundle, options, cache)
-        build_s = time.monotonic() - started
-    finally:
-        cuda.close()
-    try:
-        report = _test_and_keep(bundle, options, board, built, plan)
-    except OSError as error:
-        raise ReidEdgeError(
-            "Cannot write to %s: %s; no plan was kept." % (engines, error.strerror or error)
-        ) from None
-    report["build_s"] = round(build_s, 1)
-    try:
-        _replace_file(cache, built.timing_cache)
-    except OSError as error:  # the plan stands; only the next build starts without timings
-        report["notes"].append(
-            "The timing cache %s was not saved: %s." % (cache, error.strerror or error)
-        )
-    return report
+
+    def test(candidate: Path) -> Dict[str, Any]:
+        backend = TensorRTBackend(candidate, bundle)
+        with backend:
+            return {
+                "reformat_layers": backend.layer_reformats(),
+                "self_test": self_test(backend, bundle.find("golden"), options.precision),
+            }
+
+    return make_plan(
+        bundle.path / ENGINES_DIR / ("%s-%s.plan" % (options.precision, options.device)),
+        options,
+        onnx_folder=bundle.path,
+        with_outputs=False,
+        build=lambda trt, cache: build_plan(trt, bundle, options, cache),
+        fits=lambda plan, board: check_plan(plan, board, bundle),
+        test=test,
+    )
 
 
 def self_test(backend: Backend, golden: Path, precision: str) -> Dict[str, Any]:
@@ -168,82 +170,35 @@ def self_test(backend: Backend, golden: Path, precision: str) -> Dict[str, Any]:
     }
 
 
-def _test_and_keep(bundle, options, board, built: BuiltPlan, plan):
-    """Write the plan beside its place, test it there, and move it only when it passed."""
-    engines = plan.parent
-    engines.mkdir(exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".build-", dir=str(engines)))
-    try:
-        candidate = scratch / plan.name
-        candidate.write_bytes(built.plan)
-        stamp = EngineStamp(
-            precision=options.precision,
-            device=options.device,
-            batch=built.batch,
-            onnx_file=built.onnx.relative_to(bundle.path).as_posix(),
-            onnx_sha256=file_sha256(built.onnx),
-            plan_sha256=file_sha256(candidate),
-            created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            **asdict(board),
-        )
-        stamp_path(candidate).write_text(stamp.to_json(), encoding="utf-8")
-        backend = TensorRTBackend(candidate, bundle)
-        with backend:
-            reformats = backend.layer_reformats()
-            result = self_test(backend, bundle.find("golden"), options.precision)
-        # Stamp first: a plan beside a stamp that is not its own is refused, never run.
-        os.replace(str(stamp_path(candidate)), str(stamp_path(plan)))
-        os.replace(str(candidate), str(plan))
-    finally:
-        shutil.rmtree(str(scratch), ignore_errors=True)
-        if not any(engines.iterdir()):
-            engines.rmdir()
-    return {
-        "plan": str(plan),
-        "size_bytes": len(built.plan),
-        "stamp": asdict(stamp),
-        "self_test": result,
-        "reformat_layers": reformats,
-        "notes": built.notes,
-    }
-
-
-def _fits(plan, board: Board, bundle):
-    try:
-        check_plan(plan, board, bundle)
-    except ReidEdgeError:
-        return False
-    return True
-
-
-def _timing_cache_name(board):
-    device = re.sub(r"[^A-Za-z0-9.]+", "-", "%s-sm%s" % (board.device_name, board.sm))
-    return "timing-%s-trt%s.cache" % (device, board.tensorrt)
-
-
-def _replace_file(path, data):
-    scratch = path.with_name(path.name + ".tmp")
-    try:
-        scratch.write_bytes(data)
-        os.replace(str(scratch), str(path))
-    finally:
-        if scratch.exists():
-            scratch.unlink()
-
-
 def _parser():
     parser = argparse.ArgumentParser(
         prog="reid-build",
-        description="Build a bundle's TensorRT plan on this board and test it.",
+        description="Build the TensorRT plan of a bundle, or of a person detector, on this board and "
+        "test it.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="directory from reid-export")
+    parser.add_argument(
+        "bundle", type=Path, nargs="?", metavar="BUNDLE", help="directory from reid-export"
+    )
+    parser.add_argument(
+        "--detector", type=Path, metavar="ONNX", help="build this person detector instead"
+    )
+    parser.add_argument(
+        "--detector-kind", metavar="KIND", help="its kind, where the outputs do not tell"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where the detector's plan goes (default: beside it)",
+    )
     parser.add_argument(
         "--precision",
         choices=PRECISIONS + ("best",),
         default="best",
-        help="best (default) is what the bundle was exported for; int8 allows fp16 as well",
+        help="best (default) is what the bundle was exported for, and fp16 for a detector; int8 "
+        "allows fp16 as well",
     )
     parser.add_argument(
         "--device",
@@ -261,7 +216,7 @@ def _parser():
         "--timing-cache",
         type=Path,
         metavar="F",
-        help="kernel timings to reuse and update (default: one per device and version in the bundle)",
+        help="kernel timings to reuse and update (default: one per device and version with the plan)",
     )
     parser.add_argument("--force", action="store_true", help="replace a plan that already fits")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -270,20 +225,61 @@ def _parser():
 
 
 def _print_report(report):
-    test, stamp = report["self_test"], report["stamp"]
+    test, stamp, detector = report["self_test"], report["stamp"], report.get("detector")
     reformats = report["reformat_layers"]
     print("plan            %s (%.1f MiB)" % (report["plan"], report["size_bytes"] / 2.0**20))
     print("built           in %.1f s with TensorRT %s" % (report["build_s"], stamp["tensorrt"]))
     print("board           %s, SM %s" % (stamp["device_name"], stamp["sm"]))
     print("power mode      %s" % (stamp["power_mode"] or "unknown (no nvpmodel)"))
-    print(
-        "self-test       cosine min %.5f, mean %.5f over %d inputs (needs %g)"
-        % (test["min_cosine"], test["mean_cosine"], test["inputs"], test["threshold"])
-    )
+    if detector is not None:
+        print("detector        %s, %d x %d" % (detector["kind"], *detector["input_size"]))
+    print("self-test       %s" % _self_test_line(test))
     print("reformats       %s" % ("unknown (no inspector)" if reformats is None else reformats))
     for note in report["notes"]:
         print("note            %s" % note)
-    print("The runtime uses this plan from now on when it opens the bundle.")
+    if detector is None:
+        print("The runtime uses this plan from now on when it opens the bundle.")
+    else:
+        print("Give this plan wherever a detector is asked for: --detector %s" % report["plan"])
+
+
+def _self_test_line(test):
+    if test is None:
+        return "not compared, see the note"
+    if "inputs" in test:
+        return "cosine min %.5f, mean %.5f over %d inputs (needs %g)" % (
+            test["min_cosine"], test["mean_cosine"], test["inputs"], test["threshold"]
+        )  # fmt: skip
+    return "scores' cosine %.5f (needs %g), boxes' overlap %.3f (needs %g), on %d drawn pictures" % (
+        test["min_cosine"], test["cosine_needed"], test["min_overlap"], test["overlap_needed"],
+        test["pictures"],
+    )  # fmt: skip
+
+
+def _build(arguments):
+    onnx = arguments.detector
+    if (arguments.bundle is None) == (onnx is None):
+        raise ReidEdgeError(
+            "reid-build takes a bundle or --detector ONNX, got %s; give one of them."
+            % ("neither" if onnx is None else "both")
+        )
+    if onnx is None and (arguments.out is not None or arguments.detector_kind is not None):
+        raise ReidEdgeError(
+            "--out and --detector-kind are for --detector; a bundle keeps its plan inside."
+        )
+    bundle = None if onnx is not None else Bundle.open(arguments.bundle)
+    if bundle is None:
+        options = resolve_detector_options(arguments)
+    else:
+        options = resolve_options(bundle, arguments)
+    print(
+        "Building %s for %s; on a Xavier this takes minutes." % (options.precision, options.device),
+        file=sys.stderr,
+    )
+    if bundle is not None:
+        return build(bundle, options)
+    folder = onnx.parent if arguments.out is None else arguments.out
+    return build_detector(onnx, options, folder, arguments.detector_kind)
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -293,14 +289,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         level=logging.INFO if arguments.verbose else logging.WARNING, stream=sys.stderr
     )
     try:
-        bundle = Bundle.open(arguments.bundle)
-        options = resolve_options(bundle, arguments)
-        print(
-            "Building %s for %s; on a Xavier this takes minutes."
-            % (options.precision, options.device),
-            file=sys.stderr,
-        )
-        report = build(bundle, options)
+        report = _build(arguments)
     except ReidEdgeError as error:
         print("reid-build: %s" % error, file=sys.stderr)
         return error.exit_code

@@ -7,7 +7,7 @@ own refusal does not say which of them is wrong. The stamp does, before TensorRT
 import json
 import shutil
 import subprocess
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional
 
@@ -52,9 +52,11 @@ class EngineStamp:
         precision: ``"fp32"``, ``"fp16"`` or ``"int8"``.
         device: ``"gpu"``, ``"dla0"`` or ``"dla1"``.
         batch: ``min``, ``opt``, ``max`` of the optimisation profile.
-        onnx_file: Name of the ONNX file in the bundle.
+        onnx_file: The ONNX file, relative to the bundle, or to the plan of a detector.
         onnx_sha256, plan_sha256: Hashes of what went in and what came out.
         created_utc: ISO 8601 time of the build.
+        outputs: Of a detector, the names of the ONNX model's outputs in their order, which an engine
+            does not keep (NVIDIA/TensorRT#1042); empty, and not written, for a bundle's plan.
     """
 
     tensorrt: str
@@ -68,9 +70,12 @@ class EngineStamp:
     onnx_sha256: str
     plan_sha256: str
     created_utc: str
+    outputs: List[str] = field(default_factory=list)
 
     def to_json(self) -> str:
         data = {"schema_version": SCHEMA_VERSION, **asdict(self)}
+        if not self.outputs:
+            del data["outputs"]
         return json.dumps(data, indent=2, sort_keys=True) + "\n"
 
     @classmethod
@@ -84,11 +89,11 @@ class EngineStamp:
             data = json.loads(text)
         except ValueError:
             data = None
-        known = {field.name for field in fields(cls)}
+        known = {each.name for each in fields(cls)}
         if (
             not isinstance(data, dict)
             or data.pop("schema_version", None) != SCHEMA_VERSION
-            or set(data) != known
+            or set(data) | {"outputs"} != known
         ):
             raise ReidEdgeError(
                 "The stamp beside the plan is not one of schema version %d; run reid-build again."

@@ -6,6 +6,7 @@ import time
 from contextlib import contextmanager
 from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
+import cv2
 import numpy as np
 
 from runtime.camera_motion import CameraMotion
@@ -72,16 +73,22 @@ class Observer:
             took_ms: Gets the milliseconds of the stages "detect", "motion" and "quality".
 
         Raises:
-            ReidEdgeError: No detections and no detector.
+            ReidEdgeError: Not such a frame, or no detections and no detector.
         """
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
+            raise ReidEdgeError(
+                "A frame must be a non-empty (H, W, 3) uint8 BGR image, got shape %s dtype %s."
+                % (frame.shape, frame.dtype)
+            )
         if detections is None:
             if self.detect is None:
                 raise ReidEdgeError("Give a detector to Perception or detections to each step.")
             with timed(took_ms, "detect"):
                 detections = self.detect(frame)
         with timed(took_ms, "motion"):
-            motion = self.motion.update(frame, before)
-            cut = self.scene_cut.update(frame, motion, np.vstack([before, detections.boxes]))
+            grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)  # once for both
+            motion = self.motion.update(grey, before)
+            cut = self.scene_cut.update(grey, motion, np.vstack([before, detections.boxes]))
         with timed(took_ms, "quality"):
             crops = assess(frame, detections.boxes, detections.scores >= _CERTAIN)
         size = (frame.shape[0], frame.shape[1])

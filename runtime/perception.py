@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, Optional, Sequence, Tuple, cast
+from typing import Callable, Dict, List, Optional, Sequence, cast
 
 import numpy as np
 
 from runtime.bundle import Bundle
 from runtime.camera_motion import CameraMotion
-from runtime.crop_quality import Crops, cut
-from runtime.detection import Detections, iou
+from runtime.crop_quality import cut
+from runtime.detection import Detections
 from runtime.embed_schedule import EmbedSchedule
 from runtime.embedder import Embedder
 from runtime.errors import ReidEdgeError
@@ -18,14 +18,11 @@ from runtime.lock import TargetLock
 from runtime.lock_types import LockSettings, Person
 from runtime.memory import SceneMean
 from runtime.observation import Observation, Observer, timed
+from runtime.people import boxes_of, guess, tracked
 from runtime.preprocess import l2_normalize
 from runtime.target_choice import at_box, at_point, in_front
 from runtime.tracker import Track, Tracker
 from runtime.view import Bucket, Views
-
-_LAG = 0.7  # IoU with the detection below which a smoothed box is behind its person
-_EDGE_PX = 2.0  # a box this near to the edge of the picture reaches it
-_SAME_BOX = 0.3  # IoU from which a box is taken for the same person as on the frame before
 
 Embed = Callable[[Sequence[np.ndarray]], np.ndarray]
 EmbedRows = Callable[[List[int]], np.ndarray]
@@ -162,21 +159,11 @@ class Perception:
         return self.observer.look(frame, time_s, detections, before, self._took_ms)
 
     def embed_rows(self, frame: np.ndarray, seen: Observation) -> Optional[EmbedRows]:
-        """What embeds detections of this frame by their rows; None without a ReID network.
-
-        It raises ReidEdgeError when the network gives something that is not finite.
-        """
+        """What embeds detections of this frame by their rows; None without a ReID network."""
         if self.embed is None:
             return None
         network, boxes = self.embed, seen.detections.boxes
-
-        def embed(rows: List[int]) -> np.ndarray:
-            found = network(cut(frame, boxes[rows]))
-            if not np.isfinite(found).all():
-                raise ReidEdgeError("The ReID network gave embeddings that are not finite.")
-            return found
-
-        return embed
+        return lambda rows: network(cut(frame, boxes[rows]))
 
     def decide(self, seen: Observation, embed: Optional[EmbedRows]) -> FrameRecord:
         """The second half of a step: a pure function of what was observed so far.
@@ -219,88 +206,32 @@ class Perception:
         if embed is None or not len(seen.detections):
             return (), None, None
         with timed(took_ms, "lock"):
-            people, returning = self._guess(seen.detections, seen.crops, seen.motion)
+            people, returning = guess(seen, self._tracks, self.tracker.settings.high_score)
             wanted = self.lock.wanted(people, seen.time_s)
             rows = self.schedule.choose(people, wanted, seen.time_s, returning)
         if not rows:
             return (), None, None
         with timed(took_ms, "embed"):
             found = embed(rows)
+        if not np.isfinite(found).all():
+            raise ReidEdgeError(
+                "The ReID network gave embeddings that are not finite; export its bundle again."
+            )
         embeddings = np.full((len(seen.detections), found.shape[1]), np.nan, np.float32)
         embeddings[rows] = found
         return rows, found, embeddings
 
-    def _guess(
-        self, detections: Detections, crops: Crops, motion: np.ndarray
-    ) -> Tuple[List[Person], List[int]]:
-        """The detections as people with the track they probably continue, else a number below 0.
-
-        Also those numbers, if a lost track might be among them.
-        """
-        tracks = [t for t in self._tracks if t.state != "lost"]
-        names = [-1 - row for row in range(len(detections))]
-        if tracks:
-            boxes = np.array([t.box for t in tracks], np.float64)
-            centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-            shift = centres @ motion[:, :2].T + motion[:, 2] - centres
-            overlaps = iou(detections.boxes.astype(np.float64), boxes + np.tile(shift, 2))
-            for row, column in enumerate(overlaps.argmax(axis=1)):
-                if (
-                    overlaps[row, column] >= _SAME_BOX
-                    and overlaps[:, column].argmax() == row  # each track once
-                ):
-                    names[row] = tracks[column].id
-        lost = len(tracks) < len(self._tracks)
-        # A weak detection only continues a track where it is; its look would serve nobody.
-        least = self.tracker.settings.high_score
-        useful = [
-            name >= 0 or score >= least for name, score in zip(names, detections.scores.tolist())
-        ]
-        people = [
-            Person(
-                name,
-                box,
-                None,
-                float(crops.quality[row]) if useful[row] else 0.0,
-                float(crops.overlap[row]),
-                tuple(names[rival] for rival in crops.rivals[row]),
-                bool(crops.behind[row]),
-            )
-            for row, (name, box) in enumerate(zip(names, detections.boxes.tolist()))
-        ]
-        new = [name for name, worth in zip(names, useful) if name < 0 and worth]
-        return people, new if lost else []
-
     def _people(
-        self, tracks: Sequence[Track], observed: Observation, embeddings: Optional[np.ndarray]
+        self, tracks: Sequence[Track], seen: Observation, embeddings: Optional[np.ndarray]
     ) -> List[Person]:
-        crops, time_s = observed.crops, observed.time_s
-        track_of = {t.detection: t.id for t in tracks}
-        boxes = _boxes(tracks, observed.detections, observed.frame_size)
+        boxes = boxes_of(tracks, seen.detections, seen.frame_size)
         buckets = self.views.update(
-            [t.id for t in tracks], boxes, observed.motion, observed.frame_size, time_s
+            [t.id for t in tracks], boxes, seen.motion, seen.frame_size, seen.time_s
         )
-        people = []
-        for track, box, bucket in zip(tracks, boxes.tolist(), buckets):
-            row = track.detection
-            assert row is not None
-            embedding = None
-            if embeddings is not None and np.isfinite(embeddings[row, 0]):
-                embedding = embeddings[row]
-                self.schedule.embedded(track.id, float(crops.quality[row]), time_s)
-            people.append(
-                Person(
-                    track.id,
-                    tuple(box),
-                    embedding,
-                    float(crops.quality[row]),
-                    float(crops.overlap[row]),
-                    tuple(track_of[rival] for rival in crops.rivals[row] if rival in track_of),
-                    bool(crops.behind[row]),
-                    bucket,
-                    box[0] <= _EDGE_PX or box[2] >= observed.frame_size[1] - _EDGE_PX,
-                )
-            )
+        people = tracked(seen, tracks, boxes, buckets, embeddings)
+        for person in people:
+            if person.embedding is not None:
+                self.schedule.embedded(person.track, person.quality, seen.time_s)
         return people
 
     # -- parts -----------------------------------------------------------------------------------
@@ -329,20 +260,6 @@ def strangers(bundle: Bundle) -> np.ndarray:
         )
     with np.load(str(bundle.find("golden"))) as golden:
         return l2_normalize(golden["embedding_" + bundle.manifest.precision])
-
-
-def _boxes(seen: Sequence[Track], detections: Detections, size: Tuple[int, int]) -> np.ndarray:
-    """(N, 4) smoothed boxes of tracks, or what was detected where smoothing lags behind.
-
-    Cut to the frame of ``size`` (height, width), because a detector extrapolates.
-    """
-    smooth = np.array([t.box for t in seen], np.float64).reshape(-1, 4)
-    rows = np.array([t.detection for t in seen], np.intp)
-    found = detections.boxes[rows].astype(np.float64).reshape(-1, 4)
-    limit = np.array([size[1], size[0]] * 2, np.float64)
-    smooth, found = np.clip(smooth, 0, limit), np.clip(found, 0, limit)
-    lags = np.diagonal(iou(smooth, found)) < _LAG
-    return np.where(lags[:, None], found, smooth)
 
 
 def _seen(track: Track, person: Person) -> Seen:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from array import array
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Optional
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from runtime.sources import Frame, Source
 _POLL_S = 0.1  # how often a waiting thread looks whether another has failed
 _AHEAD = 4  # frames decoded ahead
 _BEHIND = 8  # frames that wait to be written
+_KEPT = 50000  # newest times of a stage that are kept: half an hour, and a camera may run for days
 
 
 @dataclass
@@ -32,16 +34,23 @@ class Timing:
     Attributes:
         frames: Frames that went through.
         took_s: Seconds from the first frame to the last.
-        stages_ms: Stage -> milliseconds of each frame: those of the perception, "capture" (waiting
-            for the source), "output" (drawing and writing).
+        stages_ms: Stage -> milliseconds of each of the newest 50,000 frames, in any order: those of
+            the perception, "capture" (waiting for the source), "output" (drawing and writing).
     """
 
     frames: int = 0
     took_s: float = 0.0
-    stages_ms: Dict[str, List[float]] = field(default_factory=dict)
+    stages_ms: Dict[str, array[float]] = field(default_factory=dict)
+    _added: Dict[str, int] = field(default_factory=dict, repr=False)
 
     def add(self, stage: str, ms: float) -> None:
-        self.stages_ms.setdefault(stage, []).append(ms)
+        """Take in one time; of one stage always from the same thread."""
+        times, count = self.stages_ms.setdefault(stage, array("f")), self._added.get(stage, 0)
+        if count < _KEPT:
+            times.append(ms)
+        else:
+            times[count % _KEPT] = ms
+        self._added[stage] = count + 1
 
     def summary(self) -> Dict[str, Any]:
         """Frames per second, and p50, p90 and p99 of every stage in milliseconds."""

@@ -1,8 +1,8 @@
-"""From a bundle's ONNX file to a serialised TensorRT plan."""
+"""From an ONNX file, of a bundle or a detector's, to a serialised TensorRT plan."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from runtime import tensorrt_api
 from runtime.bundle import Bundle
@@ -58,6 +58,7 @@ class BuiltPlan:
         batch: Its optimisation profile.
         timing_cache: Kernel timings after the build, serialised.
         notes: Sentences the user must see.
+        outputs: Names of the ONNX file's outputs in their order.
     """
 
     plan: bytes
@@ -65,10 +66,11 @@ class BuiltPlan:
     batch: Dict[str, int]
     timing_cache: bytes
     notes: List[str]
+    outputs: List[str]
 
 
 def build_plan(trt, bundle: Bundle, options: BuildOptions, timing_cache: Path) -> BuiltPlan:
-    """Build a serialised plan; CUDA must be active in this thread.
+    """Build a serialised plan of a bundle; CUDA must be active in this thread.
 
     Args:
         trt: The tensorrt module.
@@ -79,16 +81,50 @@ def build_plan(trt, bundle: Bundle, options: BuildOptions, timing_cache: Path) -
     Raises:
         ReidEdgeError: The bundle, this board or this TensorRT cannot serve the options.
     """
+    onnx = _choose_onnx(trt, bundle, options)
+    calibration = None
+    if options.device != "gpu" and options.precision == "int8":
+        calibration = bundle.find("calibration.cache").read_bytes()
+    return build_from_onnx(
+        trt,
+        onnx,
+        options,
+        timing_cache,
+        lambda network: _check_batch(network, options.batch, onnx),
+        calibration,
+    )
+
+
+def build_from_onnx(
+    trt,
+    onnx: Path,
+    options: BuildOptions,
+    timing_cache: Path,
+    check: Callable[[Any], None],
+    calibration: Optional[bytes] = None,
+) -> BuiltPlan:
+    """Build a serialised plan of one ONNX file; CUDA must be active in this thread.
+
+    Args:
+        trt: The tensorrt module.
+        onnx: The file; its first input is the image.
+        options: What to build.
+        timing_cache: File of kernel timings to read; need not exist.
+        check: Called with the parsed INetworkDefinition; raises where the plan would be of no use.
+        calibration: Contents of a calibration cache, for INT8 without Q/DQ.
+
+    Raises:
+        ReidEdgeError: The file, this board or this TensorRT cannot serve the options.
+    """
     logger = tensorrt_api.make_logger(trt, options.verbose)
     builder = trt.Builder(logger)
-    onnx = _choose_onnx(trt, bundle, options)
     network = tensorrt_api.create_network(trt, builder)
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(onnx.read_bytes()):
         raise ReidEdgeError("TensorRT cannot parse %s: %s" % (onnx, _parser_errors(parser)))
+    check(network)
     config = builder.create_builder_config()
-    batch = _batch_for(network, options.batch, onnx)
-    profile = _add_profile(builder, network, config, batch)
+    profile = _add_profile(builder, network, config, options.batch)
     tensorrt_api.set_precision(trt, config, options.precision)
     tensorrt_api.set_workspace(trt, config, options.workspace_mib << 20)
     tensorrt_api.keep_layer_details(trt, config)
@@ -101,9 +137,8 @@ def build_plan(trt, bundle: Bundle, options: BuildOptions, timing_cache: Path) -
                 % (options.device, builder.num_DLA_cores)
             )
         tensorrt_api.use_dla(trt, config, core)
-        if options.precision == "int8":
-            cache = bundle.find("calibration.cache").read_bytes()
-            cache = tensorrt_api.cache_for_version(cache, trt.__version__)
+        if calibration is not None:
+            cache = tensorrt_api.cache_for_version(calibration, trt.__version__)
             calibrator = tensorrt_api.use_calibration_cache(trt, config, profile, cache)
         on_dla, layers = tensorrt_api.count_dla_layers(network, config)
         notes.append("%d of %d layers run on the DLA, the rest on the GPU." % (on_dla, layers))
@@ -118,14 +153,21 @@ def build_plan(trt, bundle: Bundle, options: BuildOptions, timing_cache: Path) -
     if calibrator is not None and calibrator.data_wanted:
         raise ReidEdgeError(
             "TensorRT did not accept the calibration cache of %s; export the bundle again, or build "
-            "for the GPU." % bundle.path
+            "for the GPU." % onnx.parent
         )
     if serialized is None:
         raise ReidEdgeError(
             "TensorRT %s could not build %s for %s: %s."
             % (trt.__version__, onnx.name, options.device, tensorrt_api.last_error(logger))
         )
-    return BuiltPlan(bytes(serialized), onnx, batch, tensorrt_api.dump_timing_cache(config), notes)
+    return BuiltPlan(
+        bytes(serialized),
+        onnx,
+        options.batch,
+        tensorrt_api.dump_timing_cache(config),
+        notes,
+        [network.get_output(index).name for index in range(network.num_outputs)],
+    )
 
 
 def _choose_onnx(trt, bundle, options):
@@ -156,14 +198,13 @@ def _parser_errors(parser):
     return "; ".join(shown) + more + "." if shown else "the parser gave no reason."
 
 
-def _batch_for(network, batch, onnx):
+def _check_batch(network, batch, onnx):
     fixed = network.get_input(0).shape[0]
-    if fixed == -1 or set(batch.values()) == {fixed}:
-        return batch
-    raise ReidEdgeError(
-        "%s has the fixed batch size %d, got min %d, opt %d, max %d; pass --batch %d,%d,%d."
-        % (onnx.name, fixed, batch["min"], batch["opt"], batch["max"], fixed, fixed, fixed)
-    )
+    if fixed != -1 and set(batch.values()) != {fixed}:
+        raise ReidEdgeError(
+            "%s has the fixed batch size %d, got min %d, opt %d, max %d; pass --batch %d,%d,%d."
+            % (onnx.name, fixed, batch["min"], batch["opt"], batch["max"], fixed, fixed, fixed)
+        )
 
 
 def _add_profile(builder, network, config, batch):

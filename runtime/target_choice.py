@@ -15,11 +15,18 @@ def at_box(record: Optional[FrameRecord], box: Sequence[float]) -> int:
     """Track of the person whose box overlaps ``box`` (left, top, right, bottom) most.
 
     Raises:
-        ReidEdgeError: No frame yet, nobody seen, the box lies outside the frame or on nobody.
+        ReidEdgeError: No frame yet, nobody seen, not four numbers, or the box lies outside the frame
+            or on nobody.
     """
     record = _with_people(record)
     height, width = record.frame_size
-    left, top, right, bottom = (float(v) for v in box)
+    try:
+        left, top, right, bottom = (float(v) for v in box)
+    except (TypeError, ValueError):
+        raise ReidEdgeError(
+            "The box of the target must be four numbers (left, top, right, bottom in pixels), got %r."
+            % (box,)
+        ) from None
     inside = left < right and top < bottom and left < width and top < height
     if not (inside and right > 0 and bottom > 0):
         raise ReidEdgeError(

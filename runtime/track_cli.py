@@ -11,12 +11,13 @@ import numpy as np
 
 from runtime.backends import open_backend
 from runtime.bundle import Bundle
+from runtime.chooser import Chooser, parse_target
 from runtime.detection import Detections
 from runtime.detectors import DetectorSettings, open_detector
 from runtime.embedder import Embedder
 from runtime.errors import ReidEdgeError
 from runtime.frame_record import FrameRecord
-from runtime.mot_format import MotRows, read_mot
+from runtime.mot_format import read_mot
 from runtime.perception import Perception
 from runtime.pipeline import Timing, run_pipeline
 from runtime.preprocess import read_image
@@ -25,6 +26,7 @@ from runtime.sources.files import list_images
 from runtime.track_outputs import TrackOutputs
 
 _DEFAULT_FPS = 25.0  # of the written video, where the source does not say
+_LINE_FRAMES = 100  # between two lines of progress where there is no bar
 _EPILOG = """examples:
   reid-track walk.mp4 --detector yolox_nano.onnx --bundle bundles/osnet_cpu --front
       detect, track and re-identify everybody; lock whoever is in front on the first frames
@@ -36,7 +38,8 @@ _EPILOG = """examples:
 The folder OUT gets video.mp4, tracks.txt (MOTChallenge), frames.jsonl (one object per frame: people,
 lock, camera motion, milliseconds per stage) and summary.json.
 
-exit status: 0 done (also when ended by Ctrl-C), 2 the input cannot be used
+exit status: 0 done (also when ended by Ctrl-C), 2 the input cannot be used (a camera that is lost
+leaves what came before), 3 a file of the bundle is not what was exported
 """
 
 
@@ -73,49 +76,18 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-class Chooser:
-    """Chooses the target once its frame has come, and again until the lock has learned it.
+def given(path: Path) -> Callable[[int], Detections]:
+    """Frame number from 0 -> the detections of a MOTChallenge file.
 
-    Args:
-        perception: Whose target is chosen.
-        box: Left, top, right, bottom of the person, on frame ``number``.
-        front: Take the person in front, as soon as there is one.
+    Raises:
+        ReidEdgeError: It cannot be read, or its scores are not from 0 to 1.
     """
-
-    def __init__(
-        self,
-        perception: Perception,
-        box: Optional[Tuple[float, ...]] = None,
-        number: int = 0,
-        front: bool = False,
-    ):
-        self._perception, self._box, self._number, self._front = perception, box, number, front
-
-    def after(self, record: FrameRecord) -> None:
-        """Call behind every step."""
-        if self._box is not None and record.index == self._number:
-            self._perception.choose_box(self._box)
-            self._box = None
-        if self._front and record.people and record.lock.state == "idle":
-            self._perception.choose_front()
-        if record.lock.event == "enrolled":
-            self._front = False
-
-    def check(self) -> None:
-        """Call at the end.
-
-        Raises:
-            ReidEdgeError: The chosen frame never came.
-        """
-        if self._box is not None:
-            raise ReidEdgeError(
-                "The source ended before frame %d, on which the target was to be chosen."
-                % self._number
-            )
-
-
-def given(rows: MotRows) -> Callable[[int], Detections]:
-    """Frame number from 0 -> the detections of a MOTChallenge file."""
+    rows = read_mot(path)
+    if len(rows.frame) and not 0 <= rows.confidence.min() <= rows.confidence.max() <= 1:
+        raise ReidEdgeError(
+            "The scores of --detections must be from 0 to 1, those of %s are from %g to %g."
+            % (path, rows.confidence.min(), rows.confidence.max())
+        )
 
     def at(number: int) -> Detections:
         found = rows.at(number + 1)
@@ -140,15 +112,16 @@ def main(argv: Optional[List[str]] = None) -> int:
 
 
 def _track(a: argparse.Namespace) -> Dict[str, Any]:
-    box, number = _target(a.target)
+    box, number = parse_target(a.target) if a.target is not None else (None, 0)
+    _check(a, number)
     if a.bundle is None and (box or a.front or a.gallery):
         raise ReidEdgeError("A target can only be locked with a ReID network; give --bundle.")
     if a.detections is not None and (a.detector or a.detector_kind or a.min_score is not None):
         raise ReidEdgeError("Give either --detections or a detector, not both.")
-    detections = None if a.detections is None else given(read_mot(a.detections))
+    detections = None if a.detections is None else given(a.detections)
     perception = _perception(a, detections is not None)
     if a.gallery is not None:
-        perception.choose_gallery([read_image(path) for path in list_images(a.gallery)])
+        perception.choose_gallery(_photos(a.gallery))
     chooser = Chooser(perception, box, number, a.front)
 
     def step(frame: Frame) -> FrameRecord:
@@ -169,13 +142,18 @@ def _track(a: argparse.Namespace) -> Dict[str, Any]:
             if record.lock.event:
                 events.append((record.index, record.lock.event))
 
-        timing, stopped = Timing(), False
+        timing, stopped, broken = Timing(), False, None
         try:
             with _Bar(source, a.max_frames) as progress:
                 try:
                     run_pipeline(source, step, sink, a.max_frames, progress, timing)
                 except KeyboardInterrupt:
                     stopped = True
+                except ReidEdgeError as error:
+                    # What a camera showed before it was lost cannot be had again.
+                    if not (source.live and source.ended and timing.frames):
+                        raise
+                    stopped, broken = True, error
             if not stopped:
                 chooser.check()
             if perception.last is None:
@@ -192,6 +170,8 @@ def _track(a: argparse.Namespace) -> Dict[str, Any]:
                 **timing.summary(),
             }
             outputs.keep(result)
+            if broken is not None:
+                raise ReidEdgeError("%s What came before is in %s." % (broken, folder))
             return result
         finally:
             outputs.discard()
@@ -209,22 +189,24 @@ def _perception(a: argparse.Namespace, has_detections: bool) -> Perception:
     return Perception.with_bundle(bundle, detect, embedder.embed)
 
 
-def _target(text: Optional[str]) -> Tuple[Optional[Tuple[float, ...]], int]:
-    """``L,T,R,B[@FRAME]`` -> box, frame number."""
-    if text is None:
-        return None, 0
-    corners, _, number = text.partition("@")
-    try:
-        box = tuple(float(part) for part in corners.split(","))
-        frame = int(number or 0)
-    except ValueError:
-        box, frame = (), 0
-    if len(box) != 4 or frame < 0 or not np.isfinite(box).all():
+def _check(a: argparse.Namespace, number: int) -> None:
+    for flag, value in (("--max-frames", a.max_frames), ("--threads", a.threads)):
+        if value is not None and value < 1:
+            raise ReidEdgeError("%s must be at least 1, got %d." % (flag, value))
+    if a.max_frames is not None and number >= a.max_frames:
         raise ReidEdgeError(
-            "The target must be left,top,right,bottom in pixels and @FRAME from 0, such as "
-            "320,90,420,400@10, got %r." % text
+            "The target is chosen on frame %d, which is behind the last one with --max-frames %d."
+            % (number, a.max_frames)
         )
-    return box, frame
+
+
+def _photos(folder: Path) -> List[np.ndarray]:
+    if not folder.is_dir():
+        raise ReidEdgeError("--gallery must be a folder of photos, got %s." % folder)
+    photos = [read_image(path) for path in list_images(folder)]
+    if not photos:
+        raise ReidEdgeError("--gallery must be a folder of photos, but %s has none." % folder)
+    return photos
 
 
 def _name(source: Source) -> str:
@@ -253,7 +235,7 @@ class _Bar:
     def _show(self, frames: int) -> None:
         if self._tqdm is not None:
             self._tqdm.update(frames - self._tqdm.n)
-        elif frames >= self._said + 100:
+        elif frames >= self._said + _LINE_FRAMES:
             self._said = frames
             print("frame %d of %s" % (frames, self._total or "?"), file=sys.stderr)
 

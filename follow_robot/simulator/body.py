@@ -5,7 +5,7 @@ head, as it does. Widths are those of an ellipse seen from the side in question.
 """
 
 import math
-from typing import List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Tuple
 
 from follow_robot.simulator.camera import Camera
 from follow_robot.simulator.looks import Colour, Look
@@ -271,7 +271,7 @@ def _oval(
 
 
 # Parts of the torso in the second colour: top, bottom, left, right.
-_PATTERNS = {
+_PATTERNS: Dict[str, List[Tuple[float, float, float, float]]] = {
     "hoops": [(0.14 + 0.29 * i, 0.28 + 0.29 * i, -1, 1) for i in range(3)],
     "stripes": [(0, 1, x - 0.13, x + 0.13) for x in (-0.66, 0.0, 0.66)],
     "halves": [(0.5, 1, -1, 1)],

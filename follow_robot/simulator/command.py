@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -72,6 +73,9 @@ def run(argv: Optional[Sequence[str]] = None) -> int:
     except ReidEdgeError as error:
         print("follow-robot simulate: %s" % error, file=sys.stderr)
         return error.exit_code
+    except OSError as error:  # of a folder that cannot be written to, or a full disk
+        print("follow-robot simulate: %s." % error, file=sys.stderr)
+        return ReidEdgeError.exit_code
     except KeyboardInterrupt:
         return 130
     return 0
@@ -94,11 +98,12 @@ def _command(argv: Sequence[str]) -> None:
     results = []
     for scenario in scenarios:
         started_s = time.perf_counter()
-        film = _Film(a.out / (scenario.name + ".mp4"), scenario) if a.video else None
-        result = play(scenario, viewer, config, film)
+        with ExitStack() as stack:
+            film = None
+            if a.video:
+                film = stack.enter_context(_Film(a.out / (scenario.name + ".mp4"), scenario))
+            result = play(scenario, viewer, config, film)
         took_s = time.perf_counter() - started_s
-        if film is not None:
-            film.close()
         if a.out is not None:
             _write(a.out / (scenario.name + ".json"), result, scenario)
         if not a.json:
@@ -170,7 +175,7 @@ def _check(results: Sequence[SimResult]) -> None:
 
 
 class _Film:
-    """A video of a run."""
+    """A video of a run; a context manager that keeps it only if all went well."""
 
     def __init__(self, path: Path, scenario: Scenario):
         self._path, self._hfov_deg = path, scenario.camera.hfov_deg
@@ -205,10 +210,17 @@ class _Film:
                 )
         self._writer.write(scene)
 
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.release()
+    def __enter__(self) -> "_Film":
+        return self
+
+    def __exit__(self, kind: object, *exc_info: object) -> None:
+        if self._writer is None:
+            return
+        self._writer.release()
+        if kind is None:
             self._unfinished.replace(self._path)
+        else:
+            self._unfinished.unlink()
 
 
 if __name__ == "__main__":

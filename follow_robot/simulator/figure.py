@@ -11,6 +11,9 @@ from follow_robot.simulator.camera import Camera
 from follow_robot.simulator.looks import Look
 
 _FINE = 2  # drawn so much larger and then reduced, for smooth edges
+_NEAREST_M = 0.4
+_REACH_M = 0.9  # nobody reaches farther from their middle
+_TILTED_RAD = 0.25  # how much wider the upper corners of a tilted camera see
 _SHIFT = 4  # bits of OpenCV's fixed-point coordinates: no jumps from pixel to pixel
 
 
@@ -30,7 +33,11 @@ class Sprite(NamedTuple):
 
 def draw(look: Look, stance: Stance, camera: Camera) -> Optional[Sprite]:
     """Draw somebody, or None if they are behind the camera or outside its view."""
-    if math.hypot(stance.ahead_m, stance.left_m) < 0.4 or stance.ahead_m < 0.2:
+    way_m = math.hypot(stance.ahead_m, stance.left_m)
+    if way_m < _NEAREST_M or stance.ahead_m < _NEAREST_M / 2:
+        return None
+    aside_rad = abs(math.atan2(stance.left_m, stance.ahead_m)) - math.asin(_REACH_M / max(way_m, 1))
+    if aside_rad > math.radians(camera.hfov_deg) / 2 + _TILTED_RAD:
         return None
     shapes = Body(look, stance, camera).shapes()
     if not shapes:
@@ -64,11 +71,11 @@ def _paint(canvas: np.ndarray, shape: Shape, left: int, top: int) -> None:
 
 
 def _bounds(shapes: List[Shape]) -> Tuple[float, float, float, float]:
-    xs = [(x - s.radius_px, x + s.radius_px) for s in shapes for x, _ in s.points]
-    ys = [(y - s.radius_px, y + s.radius_px) for s in shapes for _, y in s.points]
+    xs = [(x, s.radius_px) for s in shapes for x, _ in s.points]
+    ys = [(y, s.radius_px) for s in shapes for _, y in s.points]
     return (
-        min(x for x, _ in xs),
-        min(y for y, _ in ys),
-        max(x for _, x in xs),
-        max(y for _, y in ys),
+        min([x - r for x, r in xs]),
+        min([y - r for y, r in ys]),
+        max([x + r for x, r in xs]),
+        max([y + r for y, r in ys]),
     )

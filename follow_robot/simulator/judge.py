@@ -85,11 +85,11 @@ class SimResult:
     series: Dict[str, List[float]] = field(default_factory=dict)
 
     def to_dict(self) -> Dict[str, Any]:
-        """For JSON."""
-        data = asdict(self)
-        if math.isinf(self.nearest_m):
-            data["nearest_m"] = None
-        return data
+        """For JSON; None where something is infinite."""
+        return {
+            name: None if isinstance(value, float) and math.isinf(value) else value
+            for name, value in asdict(self).items()
+        }
 
     def summary(self) -> str:
         """One line."""
@@ -152,7 +152,7 @@ class Judge:
         wrong = locked and good and is_wrong(record.lock.box, self._target, picture.people)
         if wrong:
             result.wrong_frames.append(round(time_s, 3))
-        right = locked and not wrong
+        right = locked and good and not wrong
         if result.enrolled_s is not None and visible:
             self._in_sight += 1
             self._right += right

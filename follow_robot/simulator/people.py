@@ -164,7 +164,8 @@ class Walker:
 
     def _blocked(self, goal: Point, car: Point) -> bool:
         dx, dy = car[0] - self.pose.x, car[1] - self.pose.y
-        return math.hypot(dx, dy) < _SHY_M and goal[0] * dx + goal[1] * dy > 0
+        room = _SHY_M + self.speed_mps**2 / (2 * _ACCELERATION_MPS2)
+        return math.hypot(dx, dy) < room and goal[0] * dx + goal[1] * dy > 0
 
     def _pass(self, passing: Passing, now_s: float, dt_s: float, car: Point, target: Point) -> None:
         offset = passing.offset_m(now_s)

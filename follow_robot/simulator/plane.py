@@ -75,7 +75,7 @@ class Walls:
         rows = np.arange(count)
         distance = t[rows, wall]
         met = np.isfinite(distance)
-        along = np.where(met, np.nan_to_num(k[rows, wall]) * self.lengths[wall], 0.0)
+        along = np.where(met, k[rows, wall], 0.0) * self.lengths[wall]
         return Hits(distance, np.where(met, wall, -1), along)
 
     def distance(self, point: Point) -> float:

@@ -71,7 +71,7 @@ class Renderer:
         camera = self.camera.pose(car)
         backdrop = self.background.render(camera)
         image = backdrop.image
-        owner = np.full(image.shape[:2], -1, np.int8)
+        owner = np.full(image.shape[:2], -1, np.int16)
         drawn = []
         for walker in people:
             stance = Stance.of(walker.pose, camera, walker.phase, walker.speed_mps)

@@ -90,19 +90,21 @@ class _Loop:
         )
         self.picture: Optional[Picture] = None
         self.answer: Optional[Answer] = None
-        self._coming: Optional[Answer] = None  # its command is not decided yet
+        self._coming: Optional[Answer] = None  # its command is given ``latency_s`` later
         self._frame_s = 0.0
         self._gone = False
 
     def play(self) -> SimResult:
-        stage, every = self.stage, round(1 / self.scenario.camera.rate_hz / STEP_S)
+        stage, period_s, frames = self.stage, 1 / self.scenario.camera.rate_hz, 0
         self.driver.open()
         try:
-            for step in range(round(self.scenario.duration_s / STEP_S)):
+            for _ in range(round(self.scenario.duration_s / STEP_S)):
                 self._take_answer()
-                if step % every == 0 and self._coming is None:
-                    self._look()
-                    self._take_answer()
+                if stage.time_s >= frames * period_s - 1e-9:
+                    frames += 1
+                    if self._coming is None:  # else perception is busy, and the frame is dropped
+                        self._look()
+                        self._take_answer()
                 if self.driver.due():
                     self._drive()
                 stage.advance()

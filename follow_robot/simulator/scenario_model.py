@@ -1,11 +1,14 @@
 """Scenarios: everything that happens in a simulated run, as checked data."""
 
-from dataclasses import dataclass, field, fields, is_dataclass
+import re
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
+from follow_robot.camera_model import CameraModel
 from follow_robot.config import Config, parse_config
+from follow_robot.drive import Drive
 from follow_robot.simulator.camera import Camera
-from follow_robot.simulator.car import CarModel
+from follow_robot.simulator.car import DIFFERENTIAL, CarModel
 from follow_robot.simulator.detector import DetectorFaults
 from follow_robot.simulator.firmware import FIRMWARES
 from follow_robot.simulator.looks import Look
@@ -95,6 +98,11 @@ class CarStart:
             raise ReidEdgeError(
                 "A simulated chassis is one of %s, got %r." % (", ".join(FIRMWARES), self.chassis)
             )
+        if self.chassis == "waveshare" and self.model.drive != DIFFERENTIAL:
+            raise ReidEdgeError(
+                "A waveshare chassis drives its left and right wheels, so its drive is differential, "
+                "got %r." % self.model.drive
+            )
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,7 @@ class Scenario:
     """A run from start to end.
 
     Attributes:
-        name: For reports.
+        name: For reports and the names of their files.
         kind: What it is about, such as ``"crossing"``.
         seed: Of all that is random: noise, textures, the detector's faults.
         duration_s: Simulated seconds.
@@ -133,6 +141,11 @@ class Scenario:
     config: Dict[str, Dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self):
+        if not re.fullmatch(r"[\w.-]{1,80}", self.name):
+            raise ReidEdgeError(
+                "A scenario's name is letters, digits, dots and dashes, because records are named "
+                "after it, got %r." % self.name
+            )
         names = [person.name for person in self.people]
         if len(set(names)) != len(names):
             raise ReidEdgeError("People need different names, got %s." % names)
@@ -183,17 +196,17 @@ class Scenario:
         """
         data = (base or Config()).to_dict()
         camera, model = self.camera, self.car.model
-        sections: Dict[str, Dict[str, Any]] = {
-            "camera": {
-                "horizontal_fov_deg": camera.hfov_deg,
-                "height_m": camera.height_m,
-                "pitch_rad": -camera.tilt_rad,
-            },
-            "drive": {"kind": model.drive, "min_turn_radius_m": model.turn_radius_m},
-        }
-        for given in (sections, self.config):
-            for name, values in given.items():
-                data[name] = {**data.get(name, {}), **values}
+        # Whole: a lens that was calibrated for a real car is not the simulated one's.
+        data["camera"] = asdict(
+            CameraModel(
+                horizontal_fov_deg=camera.hfov_deg,
+                height_m=camera.height_m,
+                pitch_rad=-camera.tilt_rad,
+            )
+        )
+        data["drive"] = asdict(Drive(kind=model.drive, min_turn_radius_m=model.turn_radius_m))
+        for name, values in self.config.items():
+            data[name] = {**data.get(name, {}), **values}
         return parse_config(data, "scenario %s" % self.name)
 
     def to_dict(self) -> Dict[str, Any]:

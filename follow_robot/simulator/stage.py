@@ -6,7 +6,7 @@ from typing import List, Optional
 import numpy as np
 
 from follow_robot.obstacle import ObstacleReading
-from follow_robot.simulator.car import HOLONOMIC, Car
+from follow_robot.simulator.car import ACKERMANN, HOLONOMIC, Car
 from follow_robot.simulator.firmware import FIRMWARES
 from follow_robot.simulator.plane import Pose, Walls
 from follow_robot.simulator.rendering import Picture, Renderer
@@ -63,11 +63,11 @@ class Stage:
     def chassis_spec(self) -> str:
         """What ``open_chassis`` opens to reach this car."""
         spec = "%s:%s" % (self.scenario.car.chassis, self.line.link)
-        holonomic = self.scenario.car.model.drive == HOLONOMIC
+        drive = self.scenario.car.model.drive
         if self.scenario.car.chassis == "wheeltec":
-            return spec + "?holonomic=%s" % ("yes" if holonomic else "no")
+            return spec + "?holonomic=%s" % ("yes" if drive == HOLONOMIC else "no")
         if self.scenario.car.chassis == "rosmaster":
-            return spec + "?car=%s" % ("x3" if holonomic else "x1")
+            return spec + "?car=%s" % {HOLONOMIC: "x3", ACKERMANN: "r2"}.get(drive, "x1")
         return spec
 
     def advance(self) -> None:
@@ -84,15 +84,14 @@ class Stage:
         self.line.write(b"".join(self._reports), await_s=1.0 if self._settle else 0.0)
         self._reports.clear()
 
-    def hear(self, count: Optional[int] = None, timeout_s: float = 0.0) -> int:
+    def hear(self, count: Optional[int] = None) -> int:
         """Give the board what the application sent; how many bytes that was.
 
         Args:
             count: Bytes that were sent, to wait for; None takes what is there.
-            timeout_s: Longest wait for any.
         """
         if count is None:
-            data = self.line.read(timeout_s)
+            data = self.line.read()
         else:
             data = self.line.read_exactly(count)
         self.firmware.receive(data, self.world.time_s)

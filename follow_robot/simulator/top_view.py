@@ -19,7 +19,6 @@ WALL: Colour = (90, 90, 90)
 VIEW: Colour = (214, 233, 250)
 CAR: Colour = (190, 110, 30)
 GOOD: Colour = (60, 160, 40)
-WRONG: Colour = (40, 40, 220)
 OTHER: Colour = (150, 150, 150)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _RAYS = 64

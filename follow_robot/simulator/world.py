@@ -13,6 +13,7 @@ from follow_robot.velocity import STOP, Velocity
 from runtime.errors import ReidEdgeError
 
 _CONE_RAYS = 7
+_APART_S = 0.5  # after which a touch is another collision
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class World:
         self.time_s = 0.0
         self.collisions: Dict[str, int] = {}
         self.way_m, self.nearest_m = 0.0, math.inf
-        self._touching: Dict[str, bool] = {}
+        self._touched_s: Dict[str, float] = {}
+        self._clear_m = 0.0  # that the car may move without touching a wall
         self._noise = np.random.default_rng((seed, 77))
         self._move_people(0.0, 1e-3)
 
@@ -74,13 +76,15 @@ class World:
         """Move everything on by ``dt_s``; the wheels are told ``wanted``."""
         before = self.car.pose
         self.car.step(wanted, self.time_s, dt_s)
-        blocked = self.walls.distance(self.car.pose[:2]) < self.car.model.radius_m
+        after = self.car.pose
+        moved_m = math.hypot(after.x - before.x, after.y - before.y)
+        blocked = self._blocked(moved_m)
         if blocked:  # a wall gives way to nobody
             self.car.pose, self.car.velocity = before, STOP
-        after = self.car.pose
-        self.way_m += math.hypot(after.x - before.x, after.y - before.y)
+        else:
+            self.way_m += moved_m
         self._move_people(self.time_s, dt_s)
-        self.time_s += dt_s
+        self.time_s = round(self.time_s + dt_s, 9)  # sums of steps are not exact
         self._note("wall", blocked)
         for walker in self.walkers:
             gap = math.inf
@@ -107,12 +111,22 @@ class World:
         """Along the ground from ``origin`` to the middle of a person."""
         return math.hypot(walker.pose.x - origin[0], walker.pose.y - origin[1])
 
+    def _blocked(self, moved_m: float) -> bool:
+        """Whether the car, moved by so much, touches a wall."""
+        self._clear_m -= moved_m
+        if self._clear_m > 0 or moved_m == 0:  # no wall can be that near
+            return False
+        gap_m = self.walls.distance(self.car.pose[:2]) - self.car.model.radius_m
+        self._clear_m = max(gap_m, 0.0)
+        return gap_m < 0
+
     def _move_people(self, now_s: float, dt_s: float) -> None:
         car, target = self.car.pose[:2], self.target.pose[:2]
         for walker in self.walkers:
             walker.step(now_s, dt_s, car, target)
 
     def _note(self, name: str, touching: bool) -> None:
-        if touching and not self._touching.get(name, False):
-            self.collisions[name] = self.collisions.get(name, 0) + 1
-        self._touching[name] = touching
+        if touching:
+            if self.time_s - self._touched_s.get(name, -math.inf) > _APART_S:
+                self.collisions[name] = self.collisions.get(name, 0) + 1
+            self._touched_s[name] = self.time_s

@@ -8,12 +8,15 @@ from typing import Optional, Tuple, Union
 
 from runtime.detectors.base import Detector, DetectorSettings
 from runtime.detectors.hog import HogDetector
+from runtime.detectors.horizon import HorizonRunner
 from runtime.detectors.kinds import KINDS
 from runtime.detectors.network import NetworkDetector
 from runtime.detectors.runner import OnnxRunner, Runner
+from runtime.detectors.tensorrt import TensorRTRunner
 from runtime.errors import ReidEdgeError
 
 HOG = "hog"
+_PLANS = (".plan", ".engine")
 
 __all__ = [
     "HOG",
@@ -21,9 +24,11 @@ __all__ = [
     "Detector",
     "DetectorSettings",
     "HogDetector",
+    "HorizonRunner",
     "NetworkDetector",
     "OnnxRunner",
     "Runner",
+    "TensorRTRunner",
     "open_detector",
 ]
 
@@ -40,16 +45,18 @@ def open_detector(
     """Open a person detector.
 
     Args:
-        model: An ONNX file, a Runner of another backend, or None for OpenCV's HOG people detector,
-            which is announced as the slow default.
-        kind: One of ``KINDS`` or ``"hog"``; by default recognised from the network's outputs.
+        model: An ONNX file; a ``.plan`` that reid-build made on this board; a ``.bin`` compiled for
+            the X3, or the folder of its export; a Runner of another backend; or None for OpenCV's
+            HOG people detector, which is announced as the slow default.
+        kind: One of ``KINDS`` or ``"hog"``; by default recognised from the network's outputs, and on
+            the X3 what the detector was compiled as.
         settings: Thresholds; the defaults if None.
         threads: CPU threads of ONNX Runtime; by default all cores.
         input_size: (height, width) for an ONNX file that leaves them open.
 
     Raises:
-        ReidEdgeError: The file is missing or broken, the kind unknown, or the signature is none of
-            the known ones.
+        ReidEdgeError: The file is missing or broken, or not for this board; the kind unknown, or the
+            signature is none of the known ones.
     """
     if model is None:
         if kind not in (None, HOG):
@@ -66,13 +73,37 @@ def open_detector(
         return HogDetector(settings)
     if kind == HOG:
         raise ReidEdgeError("Detector kind 'hog' takes no model, got %s; leave one out." % model)
-    if isinstance(model, (str, Path)):
-        if Path(model).suffix.lower() in (".plan", ".engine", ".bin", ".pt", ".pth"):
-            raise ReidEdgeError(
-                "A detector is opened from an ONNX file, got %s; give the ONNX file, or from Python "
-                "a Runner of its backend." % model
-            )
-        model = OnnxRunner(model, threads, input_size)
-    detector = NetworkDetector(model, kind, settings)
+    if not isinstance(model, (str, Path)):
+        return _announced(NetworkDetector(model, kind, settings))
+    runner = _open_runner(Path(model), threads, input_size)
+    try:
+        if isinstance(runner, HorizonRunner):
+            if kind not in (None, runner.kind):
+                raise ReidEdgeError(
+                    "%s was compiled as a %s, which its normalisation belongs to, so its kind cannot "
+                    "be %s; leave the kind out." % (model, runner.kind, kind)
+                )
+            kind = runner.kind
+        return _announced(NetworkDetector(runner, kind, settings))
+    except BaseException:
+        runner.close()
+        raise
+
+
+def _open_runner(path: Path, threads, input_size) -> Runner:
+    suffix = path.suffix.lower()
+    if suffix in (".pt", ".pth"):
+        raise ReidEdgeError(
+            "A detector is an ONNX file, a plan or a compiled model, got the checkpoint %s; export it "
+            "to ONNX with the code it was trained with." % path
+        )
+    if suffix in _PLANS:
+        return TensorRTRunner(path, input_size)
+    if suffix == ".bin" or path.is_dir():
+        return HorizonRunner(path, input_size)
+    return OnnxRunner(path, threads, input_size)
+
+
+def _announced(detector: NetworkDetector) -> NetworkDetector:
     _log.info("Using detector %s", detector.name)
     return detector

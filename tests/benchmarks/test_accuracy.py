@@ -61,6 +61,45 @@ def test_embeddings_are_those_of_the_preprocessed_crops_in_order(market):
     assert got.unreadable == []
 
 
+def test_several_batches_at_once_give_the_same(market):
+    running, most, lock = [0], [0], threading.Lock()
+    together = threading.Barrier(3, timeout=60)
+
+    def run(pixels):
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        if len(pixels) == 4:
+            together.wait()
+        with lock:
+            running[0] -= 1
+        return mean_color(pixels)
+
+    done = []
+    got = embed_set(
+        {"a": run},
+        market.gallery,
+        CONTRACT,
+        batch=4,
+        progress=False,
+        workers=3,
+        advance=done.append,
+    )
+    assert most[0] == 3 and sum(done) == 24
+    expected = mean_color(preprocess([read_image(c.path) for c in market.gallery], CONTRACT))
+    np.testing.assert_array_equal(got.features["a"], expected)
+    assert got.kept.tolist() == list(range(24))
+
+
+def test_a_failure_in_one_of_several_batches_stops_the_run(market):
+    def run(pixels):
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        embed_set({"a": run}, market.gallery, CONTRACT, batch=2, progress=False, workers=4)
+    assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
+
+
 def test_several_networks_share_one_pass_over_the_images(market, monkeypatch):
     decoded, lock = [], threading.Lock()
 

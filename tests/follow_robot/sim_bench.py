@@ -15,7 +15,8 @@ from follow_robot.choices import FRONT, Choice
 from follow_robot.config import Config, config_from_text
 from follow_robot.dashboard.messages import Act
 from follow_robot.simulator.live import SimCar
-from follow_robot.simulator.scenario import Scenario, parse_scenario
+from follow_robot.simulator.scenario import parse_scenario
+from follow_robot.simulator.scenario_model import Scenario
 from follow_robot.wishes import FirstWish
 from tests.follow_robot.pty_car import Firmware, Frame
 
@@ -172,6 +173,7 @@ class SimBench:
         code = self.app.hub.act("page 1", Act(0, "rearm"))
         self.app.hub.act("page 1", Act(0, "rearm", code=code))
         self.until(lambda: not self.app.link.status().pressed)
+        self.until(lambda: not self.app.hub.newest().status["stop"]["pressed"])
 
     def begin(self, *faults: str) -> float:
         """Let something happen to the car; when it began."""
@@ -189,6 +191,15 @@ class SimBench:
         self.wire.wait_for(
             lambda frames: len(frames) >= count + 5 and all(f.moves for f in frames[-5:]), timeout_s
         )
+
+    def follows(self) -> None:
+        """Have it follow, whatever a failed test has left behind."""
+        if self.app.link.status().pressed:
+            self.until(lambda: self.app.hub.newest().status["stop"]["pressed"])
+            self.rearm()
+        if not self.app.pilot.follower.going:
+            self.wish("go")
+        self.moves()
 
     def stands(self, timeout_s: float = 15.0, for_s: float = 1.0) -> float:
         """Until the car has been told to stand for a while; when it was last told to move."""

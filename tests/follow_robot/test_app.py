@@ -119,10 +119,10 @@ def test_settings_of_the_page_are_taken(going):
 
 
 def test_somebody_who_is_not_there_cannot_be_chosen(going):
-    going.wish("choose", point=(2.0, 2.0))
+    going.wish("choose", box=(2.0, 2.0, 6.0, 6.0))
     going.until(
         lambda: any(
-            "Nobody is seen at (2, 2)" in event.text for event in going.app.hub.events_since(0)
+            "Nobody is seen at [2.0, 2.0" in event.text for event in going.app.hub.events_since(0)
         )
     )
     going.moves()  # the target is still the one it was

@@ -137,7 +137,7 @@ def test_a_note_is_logged_and_recorded(bench, caplog):
 def test_a_complaint_on_every_frame_is_noted_once(bench):
     for _ in range(50):
         bench.view.complain("Nobody is there.")
-    bench.view.complain("Somebody else is there.")
+        bench.view.complain("Somebody else is there.")
     assert said(bench.hub) == ["Nobody is there.", "Somebody else is there."]
     assert len(bench.entries) == 2
 

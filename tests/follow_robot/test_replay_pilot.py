@@ -72,7 +72,7 @@ def recorded() -> List[Entry]:
         follower_of(CONFIG),
         FrameGuard(CONFIG.source.guard),
         run.append,
-        lambda: 100.0 + next(ticks) / 100,
+        lambda: 100.02 + (len(current) - 1) / 15 + next(ticks) / 1e6,
     )
     chosen = {3: [Choice("choose_front"), Choice("go")], 25: [Choice("set", (1.5,), "distance_m")]}
     chosen[10] = [Choice("choose_point", (1.0, 1.0))]  # nobody there

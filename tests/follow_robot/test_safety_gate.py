@@ -368,7 +368,7 @@ limit_sets = st.builds(
     lateral_mps=st.floats(0, 1),
     turn_radps=st.floats(0, 3.2),
     acceleration_mps2=st.floats(0, 2.5),
-    braking_mps2=st.floats(0, 10),
+    braking_mps2=st.floats(0.5, 10),
     turn_acceleration_radps2=st.floats(0, 10),
     obstacle_required=st.booleans(),
 )

@@ -3,9 +3,11 @@
 It offers the documented names and no others: load(), Model.inputs, .outputs and .forward(), tensors
 with properties, buffer and name. What the board would misread (a wrong size, type or layout) it
 refuses as the board refuses: it prints the reason and returns None. Its models compute: an NV12
-buffer is decoded by OpenCV, normalised by the contract and sent through one linear map.
+buffer is decoded by OpenCV, normalised by the contract and sent through one linear map, or through a
+detector of fake_model.py, whose outputs leave as the vendor's compiler may have arranged them.
 """
 
+import base64
 import json
 import sys
 from pathlib import Path
@@ -16,7 +18,7 @@ import numpy as np
 
 from runtime.bundle import Bundle, BundleWriter
 from runtime.contract import EmbeddingContract, InputContract
-from tests.runtime.fake_model import embed, make_model
+from tests.runtime.fake_model import compute, describe, embed, make_model
 from tests.runtime.test_manifest import make_manifest
 
 HEIGHT, WIDTH, DIM = 24, 16, 12
@@ -50,6 +52,71 @@ def make_bin(
                 "scale_data": scale_data,
             },
             "counts": [inputs, outputs, models],
+        }
+    ).encode()
+
+
+def make_detector_bin(
+    model,
+    contract,
+    tensor_type="NV12_SEPARATE",
+    layout="NCHW",
+    order=None,
+    names=None,
+    channels_last=False,
+    integers=None,
+    with_scales=True,
+    shapes=None,
+):
+    """A compiled detector, as bytes.
+
+    Args:
+        model: A detector of fake_model.py, or ONNX bytes.
+        contract: How the compiled model turns pixels into its input.
+        tensor_type, layout: Of the image, ``"float32"`` for a featuremap.
+        order: Which outputs of the model come first, second, ...; as in the model by default.
+        names: Of the outputs, in that order; those of the model by default.
+        channels_last: Outputs lie NHWC: maps with channels last, tables with rows and columns swapped.
+        integers: Largest code where outputs leave as int32, their scales one per channel or, in a
+            table, one for all.
+        with_scales: Whether this version of the interface has scale_data.
+        shapes: Of the outputs in memory; by default four dimensions, as the interface has them.
+    """
+    given, outputs = describe(model)["inputs"][0][1], []
+    arrays = compute(model, np.zeros(given, np.float32), "fp32")
+    for place, index in enumerate(order if order is not None else range(len(arrays))):
+        name, array = list(arrays.items())[index]
+        four = array.shape + (1,) * (4 - array.ndim)
+        axes = [0, 1, 2, 3]
+        if channels_last:
+            axes = [0, 2, 3, 1] if array.ndim == 4 else [0, 2, 1, 3]
+        scale = None
+        if integers is not None:
+            largest = (
+                np.abs(array).max(axis=(0, 2, 3)) if array.ndim == 4 else np.abs([array]).max()
+            )
+            scale = (np.maximum(largest, 4.0) / integers).reshape(-1).tolist()
+        outputs.append(
+            {
+                "tensor_type": "float32" if integers is None else "int32",
+                "layout": "NHWC" if channels_last else "NCHW",
+                "shape": shapes[place] if shapes else [four[axis] for axis in axes],
+                "scale_data": scale if with_scales else None,
+                "scale": scale,
+                "name": names[place] if names else name,
+                "source": name,
+                "four": four,
+                "axes": axes,
+            }
+        )
+    shape = given if layout == "NCHW" else [given[axis] for axis in (0, 2, 3, 1)]
+    return json.dumps(
+        {
+            "input": {"tensor_type": tensor_type, "layout": layout, "shape": shape},
+            "outputs": outputs,
+            "counts": [1, len(outputs), 1],
+            "contract": contract.to_dict(),
+            "model": base64.b64encode(model).decode(),
         }
     ).encode()
 
@@ -123,8 +190,12 @@ def make_hobot_dnn(only_bytes=False, broken=False):
     class Model:
         def __init__(self, spec, name):
             self._spec, self._name = spec, name
-            output = spec["output"]
-            self._memory = np.zeros(output["shape"], _numpy_type(output["tensor_type"]))
+            count = spec["counts"][1]
+            self._tensors = spec.get("outputs", [dict(spec.get("output", {}))] * count)
+            self._memory = [
+                np.zeros(tensor["shape"], _numpy_type(tensor["tensor_type"]))
+                for tensor in self._tensors
+            ]
 
         name = property(lambda self: self._name)
 
@@ -135,10 +206,9 @@ def make_hobot_dnn(only_bytes=False, broken=False):
 
         @property
         def outputs(self):
-            count = self._spec["counts"][1]
             return tuple(
-                pyDNNTensor(self._spec["output"], "embedding%d" % i, self._memory)
-                for i in range(count)
+                pyDNNTensor(tensor, tensor.get("name", "embedding%d" % i), memory)
+                for i, (tensor, memory) in enumerate(zip(self._tensors, self._memory))
             )
 
         def forward(self, arg, core_id=0, priority=0):
@@ -150,13 +220,9 @@ def make_hobot_dnn(only_bytes=False, broken=False):
                 print(dnn.refused[-1])
                 return None
             dnn.runs.append((arg.copy(), core_id, priority))
-            embedding = network(_image(self._spec["input"], arg))[0]
-            output = self._spec["output"]
-            if output["tensor_type"] != "float32":
-                embedding = np.rint(embedding / np.array(output["scale_data"], np.float32))
-                limits = np.iinfo(self._memory.dtype)
-                embedding = np.clip(embedding, limits.min, limits.max)
-            self._memory[...] = embedding.reshape(self._memory.shape)  # one memory for all runs
+            results = _results(self._spec, arg)
+            for tensor, memory in zip(self._tensors, self._memory):  # one memory for all runs
+                memory[...] = _in_memory(tensor, results, memory)
             return self.outputs
 
     def load(model_file):
@@ -211,11 +277,38 @@ def _why_refused(tensor, array, core_id, priority):
     return None
 
 
-def _image(tensor, array):
+def _results(spec, array):
+    """Name -> float output of the network."""
+    if "model" not in spec:
+        return {None: network(_image(spec["input"], array, CONTRACT))[0]}
+    contract = InputContract.from_dict(spec["contract"])
+    model = base64.b64decode(spec["model"])
+    return compute(model, _image(spec["input"], array, contract), "fp32")
+
+
+def _in_memory(tensor, results, memory):
+    """An output as it lies in the board's memory."""
+    values = results[tensor.get("source")]
+    if "four" in tensor:
+        values = values.reshape(tensor["four"])
+        scale = tensor["scale"]
+        if scale is not None:
+            channels = [1, -1, 1, 1] if len(scale) > 1 else [1]
+            values = np.rint(values / np.array(scale, np.float32).reshape(channels))
+        values = values.transpose(tensor["axes"])
+    elif tensor["tensor_type"] != "float32":
+        values = np.rint(values / np.array(tensor["scale_data"], np.float32))
+    if tensor["tensor_type"] != "float32":
+        limits = np.iinfo(memory.dtype)
+        values = np.clip(values, limits.min, limits.max)
+    return values.reshape(memory.shape)
+
+
+def _image(tensor, array, contract):
     """What the network computes on, (1, 3, H, W) float32."""
     if tensor["tensor_type"] == "float32":
         return array.transpose(0, 3, 1, 2) if tensor["layout"] == "NHWC" else array
-    bgr = cv2.cvtColor(array.reshape(HEIGHT * 3 // 2, WIDTH), cv2.COLOR_YUV2BGR_NV12)
-    rgb = bgr[:, :, ::-1].astype(np.float32)
-    normalised = (rgb * CONTRACT.scale - np.array(CONTRACT.mean)) / np.array(CONTRACT.std)
-    return normalised.transpose(2, 0, 1)[None].astype(np.float32)
+    bgr = cv2.cvtColor(array.reshape(contract.height * 3 // 2, -1), cv2.COLOR_YUV2BGR_NV12)
+    pixels = (bgr[:, :, ::-1] if contract.color == "RGB" else bgr).astype(np.float32)
+    normalised = (pixels * contract.scale - np.array(contract.mean)) / np.array(contract.std)
+    return np.ascontiguousarray(normalised.transpose(2, 0, 1)[None], np.float32)

@@ -2,7 +2,8 @@
 
 make_tensorrt("8.5.2", device) offers exactly the names that version has (tensorrt_names.py) and
 answers any other with AttributeError, as the real bindings do. Its engines compute: a network is
-one of fake_model.py and device memory that of fake_cuda.FakeDevice.
+one of fake_model.py and device memory that of fake_cuda.FakeDevice. An output that a network does not
+compute stays unwritten.
 """
 
 import json
@@ -49,15 +50,23 @@ class _Member(int):
 _BITS = {"EXPLICIT_BATCH": 0, "STRONGLY_TYPED": 1, "FP16": 0, "INT8": 1, "GPU_FALLBACK": 3}
 
 
-def make_tensorrt(version, device, dla_cores=2, broken_int8=False, inspector_text=None):
+_DTYPES = {"FLOAT": np.float32, "HALF": np.float16}
+
+
+def make_tensorrt(
+    version, device, dla_cores=2, broken=(), inspector_text=None, reorder_outputs=False
+):
     """The fake module.
 
     Args:
         version: Such as "8.0.1", "8.5.2.2", "10.13", "11.0".
         device: A fake_cuda.FakeDevice.
         dla_cores: DLA cores of the board.
-        broken_int8: INT8 kernels compute something else, as on some boards (NVIDIA/TensorRT#2036).
+        broken: Precisions whose kernels compute something else, as INT8's on some boards
+            (NVIDIA/TensorRT#2036).
         inspector_text: What the engine inspector answers instead of its JSON.
+        reorder_outputs: Engines have their outputs in another order than the model
+            (NVIDIA/TensorRT#1042).
 
     Returns:
         The module; ``module._calls`` lists what was called, and ``module._last_config`` is the
@@ -87,18 +96,22 @@ def make_tensorrt(version, device, dla_cores=2, broken_int8=False, inspector_tex
             self._initialised = True
 
     class ITensor(_Gated):
-        def __init__(self, shape):
-            self.name, self.shape = "images", tuple(shape)
+        def __init__(self, name, shape, dtype):
+            self.name, self.shape = name, tuple(shape)
 
     class INetworkDefinition(_Gated):
         def __init__(self, strongly_typed):
             self._strongly_typed, self._model, self._spec = strongly_typed, None, None
 
-        num_inputs = property(lambda self: 1)
+        num_inputs = property(lambda self: len(self._spec["inputs"]))
+        num_outputs = property(lambda self: len(self._spec["outputs"]))
         num_layers = property(lambda self: 5)
 
         def get_input(self, index):
-            return ITensor(self._spec["input"])
+            return ITensor(*self._spec["inputs"][index])
+
+        def get_output(self, index):
+            return ITensor(*self._spec["outputs"][index])
 
         def get_layer(self, index):
             return index
@@ -217,9 +230,13 @@ def make_tensorrt(version, device, dla_cores=2, broken_int8=False, inspector_tex
 
     def _plan_header(network, config):
         spec, on_dla = network._spec, config.default_device_type == trt.DeviceType.DLA
-        if not config._profiles and spec["input"][0] == -1:
+        name, given, _ = spec["inputs"][0]
+        if not config._profiles and -1 in given:
             raise ValueError("Network has dynamic inputs, but no optimization profile.")
-        shapes = config._profiles[0]._shapes["images"] if config._profiles else None
+        shapes = config._profiles[0]._shapes[name] if config._profiles else None
+        for shape in shapes or ():
+            if min(shape) < 1 or any(g not in (-1, s) for g, s in zip(given, shape)):
+                raise ValueError("Profile %s does not fit the input %s." % (shape, given))
         if on_dla:
             if spec["kind"] == "qdq":
                 raise ValueError("DLA does not support explicit quantization.")
@@ -234,7 +251,7 @@ def make_tensorrt(version, device, dla_cores=2, broken_int8=False, inspector_tex
             "sm": list(device.sm),
             "dla": config.DLA_core if on_dla else -1,
             "precision": _precision(network, config),
-            "profile": shapes or [spec["input"]] * 3,
+            "profile": shapes or [given] * 3,
         }
 
     def _precision(network, config):
@@ -292,11 +309,9 @@ def make_tensorrt(version, device, dla_cores=2, broken_int8=False, inspector_tex
         def __init__(self, header, model, logger):
             self._header, self._model, self._logger = header, model, logger
             spec = describe(model)
-            dynamic = tuple(spec["input"])
-            self._tensors = [("images", True, dynamic, spec.get("input_type", "FLOAT"))]
-            if spec.get("extra_output"):
-                self._tensors.append((spec["extra_output"], False, (dynamic[0], 3), "FLOAT"))
-            self._tensors.append(("embedding", False, (dynamic[0], spec["dim"]), "FLOAT"))
+            outputs = spec["outputs"][::-1] if reorder_outputs else spec["outputs"]
+            self._tensors = [(name, True, shape, dtype) for name, shape, dtype in spec["inputs"]]
+            self._tensors += [(name, False, shape, dtype) for name, shape, dtype in outputs]
             self._no_memory = spec.get("no_memory", False)
 
         def create_execution_context(self):
@@ -332,7 +347,7 @@ def make_tensorrt(version, device, dla_cores=2, broken_int8=False, inspector_tex
             return self._tensors[self._index(name)][2]
 
         def get_tensor_profile_shape(self, name, profile):
-            assert (name, profile) == ("images", 0)
+            assert (name, profile) == (self._tensors[0][0], 0)
             return self._header["profile"]
 
         def get_binding_name(self, index):
@@ -381,6 +396,7 @@ def make_tensorrt(version, device, dla_cores=2, broken_int8=False, inspector_tex
             return True
 
         def set_input_shape(self, name, shape):
+            assert name == self._engine._tensors[0][0]
             return self._set_shape(shape)
 
         def set_binding_shape(self, index, shape):
@@ -413,14 +429,19 @@ def make_tensorrt(version, device, dla_cores=2, broken_int8=False, inspector_tex
 
         def _compute(self, addresses):
             device.check_context()
-            size = int(np.prod(self._shape)) * 4
-            inputs = np.frombuffer(device.read(addresses[0], size), np.float32)
-            inputs = inputs.reshape(self._shape)
+            tensors = self._engine._tensors
+            dtype = np.dtype(_DTYPES[tensors[0][3]])
+            size = int(np.prod(self._shape)) * dtype.itemsize
+            inputs = np.frombuffer(device.read(addresses[0], size), dtype).reshape(self._shape)
             model, precision = self._engine._model, self._engine._header["precision"]
-            result = compute(model, inputs, precision)
-            if precision == "int8" and broken_int8:
-                result = np.roll(result, 1, axis=1)
-            device.write(addresses[-1], np.ascontiguousarray(result, np.float32).tobytes())
+            results = compute(model, inputs, precision)
+            for (name, is_input, _, kind), address in zip(tensors, addresses):
+                if is_input or name not in results:
+                    continue
+                result = results[name]
+                if precision in broken:
+                    result = np.roll(result, 1, axis=1)
+                device.write(address, np.ascontiguousarray(result, _DTYPES[kind]).tobytes())
 
     for kind in (ITensor, INetworkDefinition, ParserError, OnnxParser, IOptimizationProfile):
         kind._trt = trt

@@ -65,6 +65,8 @@ NAMES = {
     "INetworkDefinition": {
         "get_input": ALWAYS,
         "num_inputs": ALWAYS,
+        "get_output": ALWAYS,
+        "num_outputs": ALWAYS,
         "get_layer": ALWAYS,
         "num_layers": ALWAYS,
     },

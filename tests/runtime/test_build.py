@@ -41,9 +41,9 @@ class Board:
     def bundle(self, **options):
         return make_bundle(self.folder / "bundle", **options)
 
-    def run(self, path, *arguments):
+    def run(self, *arguments):
         """Exit code, standard output and standard error of ``reid-build``."""
-        code = main([str(path), *arguments])
+        code = main([str(argument) for argument in arguments])
         captured = self.capsys.readouterr()
         # Whatever happened: no device memory, stream or context may be left.
         assert not self.device.blocks and not self.device.streams and not self.device.pushed
@@ -206,7 +206,7 @@ def test_without_a_cuda_package(board, monkeypatch):
 
 
 def test_a_plan_that_computes_something_else_is_deleted(board):
-    board.use("8.5.2", broken_int8=True)
+    board.use("8.5.2", broken=("int8",))
     path = board.bundle()
     said = board.refused(path, code=3)
     assert "failed its self-test" in said and "the plan was deleted" in said
@@ -219,7 +219,7 @@ def test_a_failed_build_keeps_the_older_plan(board):
     assert board.run(path)[0] == 0
     plan = path / "engines" / "int8-gpu.plan"
     before = plan.read_bytes()
-    board.use("8.5.2", broken_int8=True)
+    board.use("8.5.2", broken=("int8",))
     board.refused(path, "--force", code=3)
     assert plan.read_bytes() == before
 

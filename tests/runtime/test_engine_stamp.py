@@ -50,6 +50,13 @@ def test_json_round_trip(stamp):
     assert EngineStamp.from_json(stamp.to_json()) == stamp
 
 
+def test_outputs_are_written_for_detectors_only():
+    assert "outputs" not in json.loads(STAMP.to_json())
+    detector = replace(STAMP, outputs=["boxes", "scores"])
+    assert json.loads(detector.to_json())["outputs"] == ["boxes", "scores"]
+    assert EngineStamp.from_json(detector.to_json()) == detector
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -17,8 +17,12 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 API = ROOT / "runtime" / "tensorrt_api.py"
 # Everything else that touches TensorRT objects.
 CALLERS = [
-    ROOT / "runtime" / name for name in ("build.py", "plan_builder.py", "backends/tensorrt.py")
-]
+    ROOT / "runtime" / name
+    for name in (
+        "build.py", "detector_build.py", "plan_store.py", "plan_builder.py", "loaded_plan.py",
+        "backends/tensorrt.py", "detectors/tensorrt.py",
+    )
+]  # fmt: skip
 
 FAKES = ["8.0.1", "8.2.1", "8.5.2", "8.6.0", "10.0", "10.13", "11.0"]
 # In these files a variable of this name is always an object of this TensorRT class.
@@ -54,8 +58,9 @@ def chain(node):
 def uses(path):
     """(class, name) of every TensorRT name a file uses, also those asked for by hasattr/getattr."""
     found = set()
-    # In build.py a parser is argparse's and an error an exception; only the module itself occurs.
-    receivers = {"trt": "module"} if path.name == "build.py" else RECEIVERS
+    # There a parser is argparse's and an error an exception; only the module itself occurs.
+    only_module = path.name in ("build.py", "plan_store.py")
+    receivers = {"trt": "module"} if only_module else RECEIVERS
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = chain(node) if isinstance(node, ast.Attribute) else None
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("hasattr", "getattr"):

@@ -159,7 +159,7 @@ def test_a_plan_of_another_gpu_is_refused(rig):
 
 
 def test_another_power_mode_is_said_but_not_refused(rig, monkeypatch, caplog):
-    monkeypatch.setattr("runtime.backends.tensorrt.power_mode", lambda: "MODE_10W")
+    monkeypatch.setattr("runtime.loaded_plan.power_mode", lambda: "MODE_10W")
     with TensorRTBackend(rig.plan, rig.bundle):
         assert "MODE_10W" in caplog.text
 
@@ -211,7 +211,7 @@ def test_outputs_are_chosen_by_name(rig):
 def test_a_refused_run_names_tensorrts_reason(monkeypatch, tmp_path, version):
     rig = Rig(monkeypatch, tmp_path, version).build()
     with TensorRTBackend(rig.plan, rig.bundle) as backend:
-        backend._engine._header["profile"] = [[1, 3, HEIGHT, WIDTH]] * 3  # a profile misread
+        backend._plan._engine._header["profile"] = [[1, 3, HEIGHT, WIDTH]] * 3  # a profile misread
         with pytest.raises(ReidEdgeError, match=r"batch of 5: Shape .* is outside the profile"):
             backend.run(images(5))
 

@@ -3,6 +3,7 @@
 import struct
 
 from follow_robot.simulator.firmware.base import Firmware, int16
+from follow_robot.simulator.plane import wrapped
 from follow_robot.velocity import STOP, Velocity
 
 TO_BOARD, FROM_BOARD = b"\xff\xfc", b"\xff\xfb"
@@ -64,23 +65,20 @@ class RosmasterFirmware(Firmware):
             self.rejected += 1
 
     def report(self, measured: Velocity, now_s: float) -> bytes:
-        reports = b""
-        while self._due(PERIOD_S, now_s):
-            self._yaw_rad += measured.wz_radps * PERIOD_S
-            self._way_m += measured.vx_mps * PERIOD_S
-            kind = (SPEED, ATTITUDE, ENCODERS, ICM20948)[self._turn]
-            self._turn = (self._turn + 1) % 4
-            if self._reporting:
-                reports += _frame(kind, self._data(kind, measured))
-        return reports
+        if not self._due(PERIOD_S, now_s):
+            return b""
+        self._yaw_rad += measured.wz_radps * PERIOD_S
+        self._way_m += measured.vx_mps * PERIOD_S
+        kind = (SPEED, ATTITUDE, ENCODERS, ICM20948)[self._turn]
+        self._turn = (self._turn + 1) % 4
+        return _frame(kind, self._data(kind, measured)) if self._reporting else b""
 
     def _data(self, kind: int, measured: Velocity) -> bytes:
         if kind == SPEED:
             speeds = [int16(1000 * v) for v in measured]
             return struct.pack("<3hB", *speeds, min(round(10 * self.battery_v), 255))
         if kind == ATTITUDE:
-            yaw = (self._yaw_rad + 3.14159265) % 6.2831853 - 3.14159265
-            return struct.pack("<3h", 0, 0, int16(10000 * yaw))
+            return struct.pack("<3h", 0, 0, int16(10000 * wrapped(self._yaw_rad)))
         if kind == ENCODERS:
             return struct.pack("<4i", *[round(self._way_m * _COUNTS_PER_M)] * 4)
         accel = self._acceleration(measured, 4 * PERIOD_S)

@@ -36,8 +36,10 @@ def test_model_and_kind_must_go_together():
         open_detector(kind="yolov8")
     with pytest.raises(ReidEdgeError, match="'hog' takes no model"):
         open_detector("x.onnx", kind="hog")
-    for name in ("net.plan", "net.engine", "net.bin", "yolov8n.pt"):
-        with pytest.raises(ReidEdgeError, match="opened from an ONNX file, got " + name):
+    with pytest.raises(ReidEdgeError, match=r"got the checkpoint yolov8n.pt; export it to ONNX"):
+        open_detector("yolov8n.pt")
+    for name in ("net.plan", "net.engine", "net.bin"):
+        with pytest.raises(ReidEdgeError, match=r"%s is not a file; check the path" % name):
             open_detector(name)
 
 

@@ -93,7 +93,7 @@ def test_a_file_that_fails_while_it_runs(tmp_path):
 def test_missing_and_corrupt_files(tmp_path):
     with pytest.raises(ReidEdgeError, match=r"missing.onnx is not a file; check the path"):
         open_detector(tmp_path / "missing.onnx")
-    with pytest.raises(ReidEdgeError, match="is not a file"):
+    with pytest.raises(ReidEdgeError, match=r"holds no detector.json, so it is no detector"):
         open_detector(tmp_path)
     corrupt = tmp_path / "corrupt.onnx"
     corrupt.write_bytes(b"not a network" * 100)

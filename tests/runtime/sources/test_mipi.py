@@ -99,12 +99,110 @@ def test_a_camera_warming_up_is_waited_for(board):
     assert capture.grab() and clock.waits_s == [0.02] * 3
 
 
-def test_a_camera_without_frames_is_lost_after_a_second(board):
+def test_a_camera_has_three_seconds_for_its_first_frame_and_is_then_lost_after_one(board):
     clock = FakeClock()
     board.images = [None]
     capture = MipiCapture(0, CameraSettings(96, 64), clock, clock.sleep)
     assert not capture.grab()
-    assert sum(clock.waits_s) == pytest.approx(1.0, abs=0.021)
+    assert sum(clock.waits_s) == pytest.approx(3.0, abs=0.021)
+    board.opened.left = [bgr_to_nv12(scene(64, 96)).tobytes(), None]
+    assert capture.grab()
+    clock.now_s += 0.5
+    started_s = clock.now_s
+    assert not capture.grab()
+    assert clock.now_s - started_s == pytest.approx(1.0, abs=0.021)
+
+
+class TimedCamera:
+    """A camera that films in the test's time, in one of the ways that versions of the library may have.
+
+    ``way``: "waits" for the next frame up to 2 s (as the sources say), "polls" (returns None where
+    there is none), or "repeats" its newest frame at once. A frame is the number of its exposure.
+    """
+
+    QUEUE = 4  # frames the library keeps; the newest are lost when it is full
+
+    def __init__(self, clock, way, period_s):
+        self.clock, self.way, self.period_s = clock, way, period_s
+        self.started_s = clock.now_s
+        self.calls, self.waited_s, self.ages_s, self.taken = 0, 0.0, [], []
+        self._queue, self._exposed = [], 0
+
+    def open_cam(self, *arguments):
+        return 0
+
+    def close_cam(self):
+        pass
+
+    def _expose(self):
+        while self.started_s + (self._exposed + 1) * self.period_s <= self.clock.now_s + 1e-9:
+            self._exposed += 1
+            if len(self._queue) < self.QUEUE:
+                self._queue.append(self._exposed)
+
+    def get_img(self, module, width, height):
+        self.calls += 1
+        self._expose()
+        if not self._queue and self.way == "waits":
+            due_s = self.started_s + (self._exposed + 1) * self.period_s
+            wait_s = min(due_s - self.clock.now_s, 2.0)
+            self.waited_s += wait_s
+            self.clock.now_s += wait_s
+            self._expose()
+        if self.way == "repeats" and self._exposed:
+            frame, self._queue = self._exposed, []
+        elif not self._queue:
+            return None
+        else:
+            frame = self._queue.pop(0)
+        self.taken.append(frame)
+        self.ages_s.append(self.clock.now_s - self.started_s - frame * self.period_s)
+        return b"%d" % frame
+
+
+@pytest.mark.parametrize("rate_hz", [10, 15, 29.97, 60])  # asked for are 30
+@pytest.mark.parametrize("way", ["waits", "polls", "repeats"])
+def test_however_the_library_behaves_nothing_spins_blocks_or_grows_old(board, way, rate_hz):
+    clock = FakeClock()
+    capture = MipiCapture(0, CameraSettings(96, 64), clock, clock.sleep)
+    camera = capture._camera = TimedCamera(clock, way, 1 / rate_hz)
+    while clock.now_s < camera.started_s + 3.0:  # settle
+        assert capture.grab()
+    calls, waited_s, frames, since_s = camera.calls, camera.waited_s, len(camera.taken), clock.now_s
+    while clock.now_s < since_s + 10.0:
+        assert capture.grab()
+    passed_s = clock.now_s - since_s
+    # Never more than four times the asked rate, and in between the others may run.
+    assert (camera.calls - calls) / passed_s <= 4 * 30 / (1 - 0.2) + 1
+    assert (camera.waited_s - waited_s) / passed_s < 0.3
+    assert max(camera.ages_s[frames:]) < 1.0 / rate_hz + 0.021
+    if way != "repeats":
+        assert camera.taken[frames:] == list(range(camera.taken[frames], camera.taken[-1] + 1))
+        assert (len(camera.taken) - frames) / passed_s > 0.97 * rate_hz
+
+
+def test_a_stall_of_ours_does_not_leave_old_frames_behind(board):
+    clock = FakeClock()
+    capture = MipiCapture(0, CameraSettings(96, 64), clock, clock.sleep)
+    camera = capture._camera = TimedCamera(clock, "waits", 1 / 30)
+    for _ in range(60):
+        assert capture.grab()
+    clock.now_s += 0.7  # somebody else held the lock
+    for _ in range(40):
+        assert capture.grab()
+    assert max(camera.ages_s[-10:]) < 1 / 30
+
+
+def test_a_camera_that_stops_costs_one_wait(board):
+    clock = FakeClock()
+    capture = MipiCapture(0, CameraSettings(96, 64), clock, clock.sleep)
+    camera = capture._camera = TimedCamera(clock, "waits", 1 / 30)
+    assert capture.grab() and capture.grab()
+    camera.period_s, camera.started_s = 1000.0, clock.now_s + 1000
+    camera._queue = []
+    started_s, calls = clock.now_s, camera.calls
+    assert not capture.grab()
+    assert camera.calls == calls + 1 and clock.now_s - started_s < 2.1
 
 
 def test_a_camera_that_does_not_start(board):
