@@ -26,6 +26,7 @@ from runtime.sources.files import list_images
 from runtime.track_outputs import TrackOutputs
 
 _DEFAULT_FPS = 25.0  # of the written video, where the source does not say
+_INTERRUPTED = 130  # as shells report Ctrl-C
 _LINE_FRAMES = 100  # between two lines of progress where there is no bar
 _EPILOG = """examples:
   reid-track walk.mp4 --detector yolox_nano.onnx --bundle bundles/osnet_cpu --front
@@ -39,7 +40,8 @@ The folder OUT gets video.mp4, tracks.txt (MOTChallenge), frames.jsonl (one obje
 lock, camera motion, milliseconds per stage) and summary.json.
 
 exit status: 0 done (also when ended by Ctrl-C), 2 the input cannot be used (a camera that is lost
-leaves what came before), 3 a file of the bundle is not what was exported
+leaves what came before), 3 a file of the bundle is not what was exported, 130 ended by Ctrl-C
+before the first frame
 """
 
 
@@ -104,6 +106,9 @@ def main(argv: Optional[List[str]] = None) -> int:
     except ReidEdgeError as error:
         print("reid-track: %s" % error, file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("reid-track: interrupted; nothing was written.", file=sys.stderr)
+        return _INTERRUPTED
     if a.json:
         print(json.dumps(summary))
     else:
@@ -156,6 +161,8 @@ def _track(a: argparse.Namespace) -> Dict[str, Any]:
                     stopped, broken = True, error
             if not stopped:
                 chooser.check()
+            elif perception.last is None:
+                raise KeyboardInterrupt
             if perception.last is None:
                 raise ReidEdgeError("%s gave no frame." % source.name)
             result: Dict[str, Any] = {

@@ -90,7 +90,7 @@ def export_detector(
         raise ReidEdgeError(f"hb_mapper would refuse {path.name}: {reason}.")
     (given,) = (i for i in model.graph.input if i.name not in _constants(model))
     height, width = (d.dim_value for d in given.type.tensor_type.shape.dim[2:])
-    found = _recognise(model, given.name, (height, width), path.name, kind)
+    found, outputs = _recognise(model, given.name, (height, width), path.name, kind)
     prepared = found.preparation
     contract = prepared.contract((height, width))
     images = _letterboxed(frames, found, (height, width), count)
@@ -122,6 +122,8 @@ def export_detector(
             "detector": path.name,
             "sha256": file_sha256(made / name),
             "kind": found.name,
+            # The compiler may arrange them differently; runtime.detectors.arrangement undoes that.
+            "outputs": [{"name": name, "shape": list(shape)} for name, shape in outputs],
             "input": asdict(contract),
             "board_input": board_input,
             "letterbox": {
@@ -177,11 +179,16 @@ def _constants(model: onnx.ModelProto) -> set[str]:
 
 def _recognise(
     model: onnx.ModelProto, name: str, size: tuple[int, int], file: str, kind: str | None
-) -> Kind:
-    """By its outputs on a grey image; those of a kind do not depend on how pixels are scaled."""
+) -> tuple[Kind, list[tuple[str, tuple[int, ...]]]]:
+    """The kind and the outputs' names and shapes, from a run on a grey image.
+
+    Neither depends on how pixels are scaled.
+    """
     session = make_session(model.SerializeToString())
     outputs = session.run(None, {name: np.full((1, 3, *size), 0.5, np.float32)})
-    return recognise(outputs, size, file, kind)
+    names = [output.name for output in session.get_outputs()]
+    shapes = [tuple(output.shape) for output in outputs]
+    return recognise(outputs, size, file, kind), list(zip(names, shapes, strict=True))
 
 
 def _letterboxed(

@@ -1,7 +1,7 @@
 """The MIPI camera of an RDK X3 or X5, through the board's own library. Untested on a board.
 
-What the library does, by its sources (libsrcampy's Camera_get_img in HorizonRDK/hobot-spdev, 2023 and
-2024): ``get_img`` waits up to two seconds for the next frame, and keeps Python's global lock while it
+What the library does, by its sources (Camera_get_img in src/python/x3_sdk_python.cpp of
+HorizonRDK/hobot-spdev, two versions): ``get_img`` waits up to two seconds for the next frame, and keeps Python's global lock while it
 waits, so that every other thread of the process stands still. Where it has no frame to wait for (a size
 that no channel has, a pipeline that failed) it returns None at once; older frames in its queue come at
 once too. So a capture asks only when a frame is nearly due, by the times between the frames so far: then

@@ -103,10 +103,10 @@ def test_the_look_alike_is_the_nearest(casting):
 def test_the_lock_keeps_to_the_target(casting, kind):
     """Not in changing light, in which a network that knows colours is blind.
 
-    Where two walk in the same place, the box of the one behind shows the one in front, so that a frame
-    or two may be judged wrong; benchmarks/test_lock_scenarios.py is stricter, with a real network.
+    Where two walk in the same place, the box of the one behind shows the one in front, so that a few
+    frames may be judged wrong; benchmarks/test_lock_scenarios.py is stricter, with a real network.
     """
     scene = casting.scenario(kind, 1)
     outcome = play(scene, perception())
-    assert outcome.enrolled and len(outcome.wrong) <= 0.02 * scene.frames, outcome
+    assert outcome.enrolled and len(outcome.wrong) <= 0.03 * scene.frames, outcome
     assert outcome.followed > 0.4 and 0 < outcome.per_person_frame < 0.5, outcome

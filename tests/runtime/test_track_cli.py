@@ -157,6 +157,17 @@ def test_ctrl_c_keeps_what_was_done(track, tmp_path, monkeypatch):
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 12
 
 
+@pytest.mark.parametrize("where", ["_perception", "run_pipeline"])
+def test_ctrl_c_before_the_first_frame(track, tmp_path, monkeypatch, where):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(track_cli, where, interrupted)
+    status, out, err = track("--front")
+    assert (status, out) == (130, "") and names(tmp_path) == set()
+    assert err.endswith("reid-track: interrupted; nothing was written.\n")
+
+
 def test_a_camera_that_is_lost_leaves_what_it_showed(track, tmp_path, monkeypatch):
     monkeypatch.setattr(track_cli, "open_source", lambda text, fps: Camera([0, 1, 3, 6]))
     status, _, err = track("--no-video", source="0")

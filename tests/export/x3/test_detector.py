@@ -12,8 +12,11 @@ import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
+from runtime.detectors import open_detector
+from runtime.detectors.kinds import KINDS
 from runtime.letterbox import Letterbox
 from tests.export.cli_helpers import run
+from tests.runtime.fake_hobot_dnn import install, make_detector_bin
 
 SIZE = 96  # at 64 the outputs could also be a YOLOv8 with four strides
 
@@ -102,6 +105,27 @@ def test_unusable_detectors_are_refused(model, said, frames, tmp_path, capsys):
     onnx.save(model, str(path))
     outcome = run(capsys, "--target", "x3", "--detector", path, "--calib", frames, "--out", out)
     assert outcome.status == 2 and said in outcome.sentence and not out.exists()
+
+
+def test_the_board_opens_what_was_exported(detector, frames, tmp_path, capsys, monkeypatch):
+    """Compiled by a stand-in whose outputs lie otherwise, as the vendor's compiler may put them."""
+    out = tmp_path / "out"
+    arguments = ("--target", "x3", "--detector", detector, "--calib", frames, "--out", out)
+    record = json.loads(run(capsys, *arguments, "--json").out)
+    assert record["outputs"] == [{"name": "out", "shape": [1, 189, 85]}]
+    compiled = make_detector_bin(
+        (out / "tiny.onnx").read_bytes(),
+        KINDS["yolox"].preparation.contract((SIZE, SIZE)),
+        channels_last=True,
+    )
+    (out / "model_output").mkdir()
+    (out / "model_output" / "tiny.bin").write_bytes(compiled)
+    install(monkeypatch)
+    for given in (out, out / "model_output" / "tiny.bin"):
+        with open_detector(given) as opened:
+            assert opened.name == "yolox tiny.bin horizon-bpu"
+            (got,) = opened.infer(opened.prepare(np.zeros((48, 96, 3), np.uint8))[0])
+            assert got.shape == (1, 189, 85)
 
 
 def test_other_mistakes(detector, frames, tmp_path, capsys):
