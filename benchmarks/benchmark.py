@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 from datetime import datetime, timezone
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -20,6 +19,7 @@ from benchmarks.jobs import run_jobs
 from benchmarks.machine import read_machine, timing_warnings
 from benchmarks.options import RunOptions
 from benchmarks.predictions import AUTO, Predictor, can_predict, read_wishes
+from benchmarks.report import write_report
 from benchmarks.results import Machine, Results
 from benchmarks.rows import OpenRow
 from benchmarks.timing_store import measure_once
@@ -84,7 +84,9 @@ class Benchmark:
             self._judge(sets)
             self.complete = not self.failed
         finally:
-            self.save()
+            # An older file is not given up for a run that has nothing to show.
+            if any(row.latency or row.accuracy for row in self.rows):
+                self.save()
         if self.complete:
             shutil.rmtree(str(self.options.out / _UNFINISHED), ignore_errors=True)
         return self.results()
@@ -129,6 +131,11 @@ class Benchmark:
     def _add_alternatives(self) -> None:
         options = self.options
         for number, variant in user_alternatives(options.given, self.bundles):
+            if variant.name in {known.name for known in self._variants(number)}:
+                raise ReidEdgeError(
+                    "--alternative %s: bundle %s has a variant of that name; choose another."
+                    % (variant.name, self.bundles[number].path)
+                )
             self.rows.append(OpenRow(number, variant))
         if not options.alternatives:
             return
@@ -292,9 +299,7 @@ def write_reports(results: Results, options: RunOptions) -> List[Path]:
     Raises:
         ReidEdgeError: They cannot be written.
     """
-    if not options.report or find_spec("benchmarks.report") is None:
+    if not options.report:
         return []
-    from benchmarks.report import write_report
-
-    images = options.data[0] if options.images and options.data else None
-    return write_report(results, options.out, images)
+    images = options.data if options.images else ()
+    return write_report(results, options.out, images, options.bundles)

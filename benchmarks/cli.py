@@ -7,7 +7,7 @@ import logging
 import shlex
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Dict, List, Mapping, Optional, Tuple
 
 from benchmarks.benchmark import RESULTS, Benchmark, write_reports
 from benchmarks.comparison import compare_results
@@ -17,6 +17,7 @@ from benchmarks.evaluate import Figures
 from benchmarks.evaluation_set import DATASETS
 from benchmarks.metric_paths import Scope, figures_of
 from benchmarks.options import RunOptions
+from benchmarks.report import compare_html, compare_md
 from benchmarks.results import Results, write_text
 from benchmarks.summary import summary
 from benchmarks.sweep import read_sweep
@@ -228,18 +229,12 @@ def _run(a: argparse.Namespace, options: RunOptions, conditions: List[Condition]
 def _compare(a: argparse.Namespace, conditions: List[Condition]) -> int:
     before, after = (Results.load(path) for path in a.compare)
     comparison = compare_results(before, after)
-    print(comparison.to_json() if a.json else comparison.to_markdown(), end="")
+    print(comparison.to_json() if a.json else compare_md(before, after), end="")
     if a.out:
         write_text(a.out / "compare.json", comparison.to_json())
-        _write_comparison(before, after, comparison, a.out)
+        write_text(a.out / "compare.html", compare_html(before, after))
+        write_text(a.out / "compare.md", compare_md(before, after))
     return _judge(conditions, compared(figures_of(before), figures_of(after)))
-
-
-def _write_comparison(before: Results, after: Results, comparison: Any, out: Path) -> None:
-    from benchmarks.report import compare_html, compare_md
-
-    write_text(out / "compare.html", compare_html(before, after))
-    write_text(out / "compare.md", compare_md(before, after))
 
 
 def _judge(conditions: List[Condition], scopes: Mapping[Scope, Dict[str, float]]) -> int:

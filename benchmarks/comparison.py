@@ -5,18 +5,13 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional
 
 from benchmarks.metric_paths import Scope, figures_of
 from benchmarks.results import Results
 
 SCHEMA_VERSION = 1
 _LOWER_IS_BETTER = ("_ms", "_mb", "_drop", "false_reject", "false_accept")
-# Whether more of them is better depends on other figures, or they are ends of intervals.
-_SHOWN = (
-    "mAP", "rank1", "mINP", "mAP_drop", "rank1_drop", "cosine_mean", "threshold", "false_reject",
-    "network_p50_ms", "end_to_end_p50_ms", "peak_memory_mb", "model_mb",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,33 +64,6 @@ class Comparison:
         """One JSON object."""
         return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1) + "\n"
 
-    def to_markdown(self) -> str:
-        """Tables of the figures people look at, one for each scope."""
-        lines = ["# %s against %s" % (self.after, self.before), ""]
-        lines += ["- %s" % text for text in self.differences]
-        for which, names in (("first", self.only_before), ("second", self.only_after)):
-            lines += ["- only in the %s run: %s" % (which, name) for name in names]
-        scope: Optional[Tuple[str, str, Optional[str]]] = None
-        for change in self.changes:
-            if change.path.split(".", 1)[1] not in _SHOWN:
-                continue
-            own = (change.bundle, change.target, change.dataset)
-            if own != scope:
-                scope = own
-                lines += ["", "## %s" % _cell(str(Scope(*own))), ""]
-                lines += ["| figure | before | after | change | |", "|---|---:|---:|---:|---|"]
-            lines.append(
-                "| %s | %s | %s | %s | %s |"
-                % (
-                    _cell(change.path),
-                    _number(change.before),
-                    _number(change.after),
-                    _number(change.change, sign=True),
-                    verdict(change),
-                )
-            )
-        return "\n".join(lines) + "\n"
-
 
 def compare_results(before: Results, after: Results) -> Comparison:
     """Put two runs side by side."""
@@ -112,16 +80,6 @@ def compare_results(before: Results, after: Results) -> Comparison:
         sorted(_variants(new) - _variants(old)),
         _differences(before, after),
     )
-
-
-def verdict(change: Change) -> str:
-    """A word or two on a change."""
-    if not change.change:
-        return "same"
-    if change.worse is None:
-        return ""
-    side = "worse" if change.worse else "better"
-    return side if change.beyond_noise is not False else "%s, within noise" % side
 
 
 def _change(scope: Scope, path: str, old: Dict[str, float], new: Dict[str, float]) -> Change:
@@ -176,12 +134,3 @@ def _differences(before: Results, after: Results) -> List[str]:
 
 def _data(results: Results) -> Dict[str, str]:
     return {part.dataset.name: part.dataset.sha256 for row in results.rows for part in row.accuracy}
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _number(value: float, sign: bool = False) -> str:
-    # Four digits: more is noise, and thresholds need the fourth.
-    return "%+.4g" % value if sign else "%.4g" % value

@@ -17,6 +17,7 @@ import json
 import os
 import tempfile
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional
 
@@ -126,8 +127,8 @@ def embed_variants(
                     _write(folders[variant.name] / ("%05d.npz" % number), made[variant.name])
                     pieces[variant.name].append(made[variant.name])
         for variant in variants:
-            open_it = lambda variant=variant: backend(variant)  # noqa: E731 - only if needed
-            priors[variant.name] = _prior(bundle, open_it, folders[variant.name] / "golden.npz")
+            path = folders[variant.name] / "golden.npz"
+            priors[variant.name] = _prior(bundle, partial(backend, variant), path)
     finally:
         for each in opened.values():
             each.close()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
-import os
+import signal
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence
@@ -70,20 +70,19 @@ def _result(job: Job, progress: bool = False) -> Any:
         return error
 
 
-def _quiet_result(job: Job) -> Any:
-    try:
-        return _result(job)
-    except KeyboardInterrupt:  # the parent says it; a traceback from each process says nothing more
-        os._exit(130)
+def _end_on_interrupt() -> None:
+    # Ctrl-C reaches every process; the parent says it, and a traceback from each says nothing more.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _in_processes(jobs: Sequence[Job], done: Done, processes: int) -> None:
     # Not fork: the networks' worker threads would not survive it.
-    pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(processes, mp_context=spawn, initializer=_end_on_interrupt)
     numbers: Dict[Future, int] = {}
     try:
         for number, job in enumerate(jobs):
-            numbers[pool.submit(_quiet_result, job)] = number
+            numbers[pool.submit(_result, job)] = number
         left = set(numbers)
         while left:
             ready, left = wait(left, return_when=FIRST_COMPLETED)

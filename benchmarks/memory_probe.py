@@ -1,13 +1,12 @@
 """``python -m benchmarks.memory_probe WORK``: the peak memory of embedding with one network.
 
-Started by benchmarks.timing, in a process that does nothing else. WORK is the pickled arguments in
-hexadecimal digits, so it must come from there; what is printed is one JSON object.
+Started by benchmarks.timing, in a process that does nothing else. WORK and what is printed are one
+JSON object each.
 """
 
 from __future__ import annotations
 
 import json
-import pickle
 import re
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import List, Optional
 
 import numpy as np
 
+from benchmarks.variants import Variant
 from runtime.bundle import Bundle
 from runtime.embedder import Embedder
 
@@ -34,12 +34,13 @@ def peak_rss_mb(status: Path = Path("/proc/self/status")) -> Optional[float]:
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    (work,) = sys.argv[1:] if argv is None else argv
-    path, variant, batch, threads = pickle.loads(bytes.fromhex(work))
-    bundle = Bundle.open(path, verify=False)
-    with variant.open(bundle, threads) as backend:
+    (text,) = sys.argv[1:] if argv is None else argv
+    work = json.loads(text)
+    variant = Variant(**{**work["variant"], "notes": tuple(work["variant"]["notes"])})
+    bundle = Bundle.open(work["bundle"], verify=False)
+    with variant.open(bundle, work["threads"]) as backend:
         embedder = Embedder(bundle, backend)
-        crops = [np.zeros((240, 96, 3), np.uint8)] * batch
+        crops = [np.zeros((*work["crop"], 3), np.uint8)] * work["batch"]
         for _ in range(_CALLS):
             embedder.embed(crops)
     print(json.dumps({"peak_memory_mb": peak_rss_mb()}))

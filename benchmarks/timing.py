@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -230,9 +230,15 @@ def peak_memory_mb(
     That is Python, the libraries, the network and its buffers. None where the system does not tell,
     or where the network cannot be opened twice.
     """
-    import pickle
-
-    work = pickle.dumps((str(bundle.path), variant, batch, threads)).hex()
+    work = json.dumps(
+        {
+            "bundle": str(bundle.path),
+            "variant": asdict(variant),
+            "batch": batch,
+            "threads": threads,
+            "crop": [CROP_HEIGHT, CROP_WIDTH],
+        }
+    )
     root = str(Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     try:

@@ -189,11 +189,11 @@ class _SimCapture:
         self._image: Optional[np.ndarray] = None
 
     def grab(self) -> bool:
-        now_s = time.monotonic()
-        if self._car.wait(max(self._next_s - now_s, 0.0)):
+        if self._car.wait(max(self._next_s - time.monotonic(), 0.0)):
             return False
-        # A camera does not make up for frames it was too late for.
-        self._next_s = max(self._next_s + self._period_s, now_s)
+        # A camera does not make up for frames that nobody was there to take.
+        missed = int((time.monotonic() - self._next_s) / self._period_s)
+        self._next_s += (missed + 1) * self._period_s
         picture = self._car.look()
         self._image = None if picture is None else picture.image
         return picture is not None

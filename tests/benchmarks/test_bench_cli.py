@@ -108,7 +108,6 @@ def test_latency_alone_needs_no_data(rig):
 
 
 def test_reports_are_written_too(rig):
-    pytest.importorskip("benchmarks.report")
     arguments = [a for a in rig.common() if a != "--no-report"]
     assert main(["--bundle", str(rig.bundle), "--data", str(rig.data), *arguments]) == 0
     assert {"results.json", "report.html", "report.md"} <= {p.name for p in rig.out.iterdir()}
@@ -170,8 +169,7 @@ def test_an_interrupted_run_keeps_what_it_has_and_goes_on(rig, monkeypatch, caps
 def test_an_interrupt_while_timing(rig, monkeypatch, capsys):
     count_calls(monkeypatch, stop_after=2)
     assert rig() == 130
-    assert not rig.results().complete
-    assert [row.latency for row in rig.results().rows] == [[], []]
+    assert not rig.out.exists(), "nothing was measured, so nothing is written over older results"
 
 
 @pytest.mark.parametrize(
@@ -203,7 +201,7 @@ def test_two_runs_side_by_side(rig, tmp_path, capsys):
     pair = [str(tmp_path / "before.json"), str(rig.out / "results.json")]
     assert main(["--compare", *pair]) == 0
     shown = capsys.readouterr().out
-    assert "| int8.mAP_drop |" in shown and "| fp32.mAP |" in shown
+    assert "mAP" in shown and "int8" in shown and "|" in shown
     assert main(["--compare", *pair, "--json", "--fail-if", "change.int8.cosine_mean != 0"]) == 1
     shown = capsys.readouterr()
     assert json.loads(shown.out)["changes"] and "change.int8.cosine_mean is" in shown.err
@@ -211,7 +209,6 @@ def test_two_runs_side_by_side(rig, tmp_path, capsys):
 
 
 def test_the_comparison_as_files(rig, tmp_path, capsys):
-    pytest.importorskip("benchmarks.report")
     assert rig("--accuracy-only") == 0
     one = str(rig.out / "results.json")
     assert main(["--compare", one, one, "--out", str(tmp_path / "compared")]) == 0
@@ -220,13 +217,16 @@ def test_the_comparison_as_files(rig, tmp_path, capsys):
     }  # fmt: skip
 
 
-def test_alternatives_of_the_user_are_compared_with_fp32(rig, tmp_path):
+def test_alternatives_of_the_user_are_compared_with_fp32(rig, tmp_path, capsys):
     path = tmp_path / "mine.onnx"
     path.write_bytes(linear_model(weights(seed=4), HEIGHT, WIDTH))
     assert rig("--alternative", "mine=%s" % path) == 0
     mine = rig.results().rows[-1]
     assert (mine.variant, mine.alternative) == ("mine", "mine.onnx, given by the user")
     assert mine.accuracy[0].drop.reference == "fp32" and len(mine.latency) == 1
+    capsys.readouterr()
+    assert rig("--alternative", "int8=%s" % path) == 2
+    assert "has a variant of that name" in capsys.readouterr().err
 
 
 def test_a_sweep_goes_on_behind_a_broken_bundle_and_resumes(rig, tmp_path, capsys, monkeypatch):

@@ -41,6 +41,26 @@ def test_rank1_drop_counts_queries_whose_nearest_became_wrong_and_ignores_skippe
     assert drop.mAP.points == pytest.approx(reference.mAP - candidate.mAP)
 
 
+def test_the_drop_of_minp_is_that_of_the_last_hits():
+    matches = np.array([2, 2, 1, 0])
+    reference = RetrievalResult(
+        np.array([1.0, 1, 1, np.nan]), matches, np.array([2, 4, 1, 0]), matches
+    )
+    candidate = replace(reference, last_hit=np.array([4, 4, 2, 0]))
+    drop = paired_drop(reference, candidate)
+    # 2/2, 2/4 and 1/1 against 2/4, 2/4 and 1/2; the fourth query counts in none.
+    assert drop.mINP.points == pytest.approx(100 * (2.5 - 1.5) / 3)
+    assert drop.mINP.points == pytest.approx(reference.mINP - candidate.mINP)
+    assert 0 <= drop.mINP.low < drop.mINP.high
+
+
+def test_rank1_may_be_a_share_of_draws():
+    result = result_of([1.0, 0.5, np.nan], [1, 2, 0])
+    shares = np.array([1.0, 0.25, np.nan]), np.array([0.5, 0.25, np.nan])
+    drop = paired_drop(result, result, rank1=shares)
+    assert drop.rank1.points == pytest.approx(25.0) and drop.mAP.points == 0.0
+
+
 def test_the_interval_follows_the_seed_and_nothing_else():
     rng = np.random.default_rng(0)
     pair = result_of(rng.random(60)), result_of(rng.random(60))

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 
 import numpy as np
@@ -221,14 +220,3 @@ def test_a_slow_network_gets_fewer_repeats():
 def test_options_out_of_range(options, said):
     with pytest.raises(ReidEdgeError, match=said):
         TimingOptions(**options)
-
-
-def test_the_probe_prints_one_json_object(bundle):
-    import json
-    import pickle
-
-    work = pickle.dumps((str(bundle.path), plan_variants(bundle)[0], 1, 1)).hex()
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.memory_probe", work], stdout=subprocess.PIPE, timeout=60
-    )
-    assert done.returncode == 0 and set(json.loads(done.stdout)) == {"peak_memory_mb"}

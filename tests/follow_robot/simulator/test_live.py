@@ -10,10 +10,11 @@ from follow_robot.choices import FRONT, Choice
 from follow_robot.config import Config
 from follow_robot.simulator.live import SimCar
 from follow_robot.simulator.scenario import parse_scenario
+from follow_robot.simulator.scenario_model import UNPLUG
 from follow_robot.wishes import FirstWish
 from runtime.errors import ReidEdgeError
 
-PATIENCE_S = 40.0
+PATIENCE_S = 120.0  # on a machine that others use
 # Somebody walks down a long corridor, so that a slow machine has time.
 SCENARIO = {
     "name": "corridor",
@@ -55,12 +56,16 @@ def car():
 
 def test_the_camera_gives_frames_at_its_rate_and_the_detector_knows_them(car):
     eyes = car.eyes()
-    frames = [eyes.source.read(5.0) for _ in range(5)]
+    frames = [eyes.source.read(PATIENCE_S) for _ in range(5)]
     assert all(frame.image.shape == (240, 320, 3) for frame in frames)
     assert [f.index for f in frames] == sorted(f.index for f in frames)
     times = [f.time_s for f in frames]
-    assert all(0.05 < b - a for a, b in zip(times, times[1:]))
-    assert 0 <= time.monotonic() - times[-1] < 5
+    assert times == sorted(times) and times[-1] <= time.monotonic()
+    begun_s, before = frames[-1].time_s, frames[-1].index
+    while frames[-1].time_s < begun_s + 1.0:
+        frames.append(eyes.source.read(PATIENCE_S))
+    # Ten a second: as many or, on a machine that is busy, fewer.
+    assert frames[-1].index - before <= 10 * (frames[-1].time_s - begun_s) + 2
     assert len(eyes.detect(frames[-1].image)) == 1
     assert eyes.embed([frames[-1].image]).shape[1] == eyes.strangers.shape[1]
 
@@ -89,7 +94,7 @@ def test_its_configuration_leads_to_its_own_serial_ports(car):
 
 def test_a_world_that_breaks_is_said_and_does_not_look_still(car):
     eyes = car.eyes()
-    assert eyes.source.read(10.0) is not None
+    assert eyes.source.read(PATIENCE_S) is not None
 
     def broken():
         raise ReidEdgeError("the world broke")
@@ -100,19 +105,16 @@ def test_a_world_that_breaks_is_said_and_does_not_look_still(car):
             eyes.source.read(1.0)
 
 
-def test_an_unplugged_camera_gives_nothing_and_comes_back():
-    events = [{"kind": "camera_unplug", "from_s": 1.0, "to_s": 2.5}]
-    with SimCar(scenario(events=events)) as car:
-        source = car.eyes().source
-        assert source.read(10.0) is not None
-        wait_until(lambda: car.stage.time_s > 1.3, "the world stands still")
-        source.read(0.0)  # what was there before
-        before_s = car.stage.time_s
-        if before_s < 2.0:
-            assert source.read(0.2) is None
-        assert source.read(PATIENCE_S) is not None
-        assert car.stage.time_s >= 2.5
-        assert source.reconnects >= 1
+def test_an_unplugged_camera_gives_nothing_and_comes_back(car):
+    source = car.eyes().source
+    assert source.read(PATIENCE_S) is not None
+    faults = {UNPLUG}
+    with car.lock:
+        car.stage.happens = faults.__contains__
+    wait_until(lambda: source.read(0.3) is None, "frames still come")
+    faults.clear()
+    assert source.read(PATIENCE_S) is not None
+    assert source.reconnects >= 1
 
 
 def test_closing_twice_is_harmless_and_removes_the_serial_port():

@@ -65,6 +65,7 @@ def test_the_distance_to_a_wall_is_that_of_its_nearest_point(segment, point):
     assert found == pytest.approx(brute, abs=1e-4 * (1 + np.hypot(*(end - start))))
 
 
+@settings(deadline=None)
 @given(metres, metres, angles, metres, metres)
 def test_a_pose_turns_places_there_and_back(x, y, heading, ahead, left):
     pose = Pose(x, y, heading)
@@ -87,6 +88,7 @@ def test_inside_a_disc_the_way_is_nothing():
     assert disc_distance((0.0, 0.0), np.array([0.0]), (0.1, 0.0), 0.5) == 0.0
 
 
+@settings(deadline=None)
 @given(st.floats(-20, 20), angles, st.floats(0.01, 1.0))
 def test_turning_goes_the_short_way_and_arrives(heading, wanted, step):
     now = wrapped(heading)

@@ -1,7 +1,7 @@
 """Yahboom's board's side of the wire."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from follow_robot.chassis import Rosmaster
@@ -27,12 +27,14 @@ def test_it_obeys_the_protocol_s_vectors():
     assert heard(CURVE, bytes.fromhex("ff fc 04 0f 5f 72")).wanted(1.0) == STOP  # reset state
 
 
+@settings(deadline=None)
 @given(st.integers(1, 12))
 def test_frames_may_come_in_any_pieces(size):
     data = AHEAD + CURVE
     assert heard(*[data[i : i + size] for i in range(0, len(data), size)]).commands == 2
 
 
+@settings(deadline=None)
 @given(st.integers(4, 11), st.integers(0, 7))
 def test_a_damaged_frame_is_not_obeyed_and_the_next_one_is(byte, bit):
     damaged = bytearray(AHEAD)

@@ -36,6 +36,7 @@ def test_frames_may_come_in_any_pieces(size):
     assert board.commands == 2 and board.wanted(1.0) == Velocity(0.2, 0.0, -0.5)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10), st.integers(0, 7))
 def test_a_single_flipped_bit_is_never_obeyed(byte, bit):
     damaged = bytearray(AHEAD)
