@@ -23,7 +23,7 @@ from benchmarks.report import write_report
 from benchmarks.results import Machine, Results
 from benchmarks.rows import OpenRow
 from benchmarks.timing_store import measure_once
-from benchmarks.variants import Variant, plan_variants
+from benchmarks.variants import NO_FP16, Variant, plan_variants
 from runtime.bundle import Bundle
 from runtime.errors import ReidEdgeError
 
@@ -59,6 +59,9 @@ class Benchmark:
                 continue
             self.rows += [OpenRow(len(self.bundles), variant) for variant in variants]
             self.bundles.append(bundle)
+            fp16 = any(variant.precision == "fp16" for variant in variants)
+            if bundle.manifest.target == "xavier" and options.precisions is None and not fp16:
+                self.warnings.append("Bundle %s: %s" % (bundle.manifest.name, NO_FP16))
         if not self.bundles:
             raise ReidEdgeError("None of the %d bundles can be measured." % len(options.bundles))
         for bundle in self.bundles:

@@ -39,6 +39,10 @@ from runtime.manifest import PRECISIONS
 from runtime.nv12 import preprocess_nv12, through_nv12
 from runtime.preprocess import preprocess, resize_crop
 
+NO_FP16 = (
+    "Without a plan for it fp16 is simulated, which needs the package onnx, and that is not installed; "
+    "install it, or leave fp16 out."
+)
 _MODULES = {"onnxruntime": "onnxruntime", "tensorrt": "tensorrt", "horizon": "hobot_dnn"}
 
 
@@ -215,6 +219,8 @@ def _of_onnxruntime(bundle: Bundle, precision: str, asked: bool) -> List[Variant
     if precision == "fp16":
         if not bundle.has("model.fp32") or not (asked or (target == "xavier" and _has("onnx"))):
             return []
+        if not _has("onnx"):
+            raise ReidEdgeError(NO_FP16)
         note = "fp16 is simulated: every tensor is rounded to half precision, sums are in float."
         return [simulated("fp16", "model.fp32", SIMULATED_FP16, note)]
     role = "model." + precision

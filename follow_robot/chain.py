@@ -15,6 +15,7 @@ from follow_robot.controller import Controller
 from follow_robot.follower import Follower
 from follow_robot.safety_gate import SafetyGate
 from follow_robot.target_filter import TargetFilter
+from runtime.association import assign
 from runtime.detection import Detections
 from runtime.embed_schedule import EmbedSchedule
 from runtime.lock import TargetLock
@@ -36,7 +37,11 @@ def perception_of(
         strangers: (K, D) embeddings of other people, to begin with (runtime.perception.strangers);
             None for none.
         detect, embed: As for ``Perception``.
+
+    Raises:
+        ReidEdgeError: The tracker lacks a library.
     """
+    assign(np.zeros((1, 1)), np.ones((1, 1), bool))  # loads it now, not on the first frame
     scene = SceneMean(strangers)
     return Perception(
         detect,

@@ -95,6 +95,15 @@ def test_a_whole_run(rig, capsys):
     assert "Traceback" not in shown.err
 
 
+def test_what_cannot_be_simulated_here_is_said(rig, monkeypatch):
+    monkeypatch.setattr("benchmarks.variants._has", lambda module: module == "onnxruntime")
+    xavier = write_bundle(rig.bundle, target="xavier")
+    assert rig("--accuracy-only", bundle=[xavier]) == 0
+    results = rig.results()
+    assert [row.variant for row in results.rows] == ["fp32", "int8"]
+    assert any("fp16 is simulated, which needs the package onnx" in w for w in results.warnings)
+
+
 def test_as_json(rig, capsys):
     assert rig("--json", "--accuracy-only") == 0
     printed = capsys.readouterr().out
@@ -349,6 +358,13 @@ def test_run_py_works_from_a_checkout(rig, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     assert rig.results().complete and done.stderr == b""
+
+
+def test_the_installed_command_is_the_same(rig, capsys):
+    from benchmarks import run
+
+    assert run.main(["--latency-only", "--bundle", "none"]) == 2
+    assert "none is not a bundle" in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_it_with_a_sentence(rig, tmp_path):

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
 
 from benchmarks.datasets import RetrievalSet, open_retrieval_set
 from benchmarks.open_set import (
@@ -28,6 +26,7 @@ from runtime.errors import ReidEdgeError
 from runtime.manifest import Manifest
 from runtime.memory import TargetMemory
 from runtime.open_set import calibrate_threshold
+from tests.benchmarks.tiny_onnx import linear_model
 from tests.runtime.real_osnet import real_osnet
 from tests.runtime.scenarios import split_identities
 
@@ -185,15 +184,9 @@ HEIGHT, WIDTH = 8, 8
 
 def write_bundle(path, golden=True):
     """A network that is the identity on pixels: people are told apart by the colours of 64 cells."""
-    graph = helper.make_graph(
-        [helper.make_node("Flatten", ["images"], ["embedding"])],
-        "pixels",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["b", 3, HEIGHT, WIDTH])],
-        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["b", 3 * HEIGHT * WIDTH])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+    model = linear_model(np.eye(3 * HEIGHT * WIDTH), HEIGHT, WIDTH)
     with BundleWriter(path, force=True) as writer:
-        onnx.save(model, str(writer.file("model.fp32.onnx", "model.fp32")))
+        writer.file("model.fp32.onnx", "model.fp32").write_bytes(model)
         if golden:
             inputs = np.random.RandomState(0).randn(5, 3, HEIGHT, WIDTH).astype(np.float32)
             arrays = {"inputs": inputs, "embedding_fp32": inputs.reshape(5, -1)}

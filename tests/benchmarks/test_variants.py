@@ -30,12 +30,6 @@ def planned(found):
     return [(v.name, v.how, v.timed) for v in found]
 
 
-def without_onnx(monkeypatch, *more):
-    hidden = {"onnx", *more}
-    find = variants.find_spec
-    monkeypatch.setattr(variants, "find_spec", lambda m: None if m in hidden else find(m))
-
-
 def test_a_bundle_for_this_cpu(tmp_path):
     opened = bundle(tmp_path)
     found = plan_variants(opened)
@@ -58,6 +52,8 @@ def test_a_bundle_for_a_xavier_off_the_board(tmp_path, monkeypatch):
     ]
     monkeypatch.setattr(variants, "_has", lambda module: module == "onnxruntime")
     assert [v.name for v in plan_variants(opened)] == ["fp32", "int8"], "no onnx, no fp16"
+    with pytest.raises(ReidEdgeError, match=r"fp16 is simulated, which needs the package onnx"):
+        plan_variants(opened, precisions=["fp16"])
     int8 = plan_variants(opened, precisions=["int8"])[0]
     assert int8.as_written and "TensorRT" in int8.notes[0]
 

@@ -126,12 +126,11 @@ def main() -> int:
 
         return opened._replace(embed=embed)
 
-    SimCar.configuration = lead_outside  # type: ignore[method-assign]
+    SimCar.configuration = lead_outside  # type: ignore
     if fault == "hang":
-        SimCar.eyes = with_fault  # type: ignore[method-assign]
-        follow_robot.app.App = functools.partial(  # type: ignore[misc, assignment]
-            follow_robot.app.App, hang_s=HANG_S
-        )
+        SimCar.eyes = with_fault  # type: ignore
+        app = functools.partial(follow_robot.app.App, hang_s=HANG_S)
+        follow_robot.app.App = app  # type: ignore
     if fault == "clock":
         real = time.time
 

@@ -1,11 +1,14 @@
 """The chain takes every setting from the configuration."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from follow_robot.chain import follower_of, gate_of, perception_of
 from follow_robot.config import config_from_text
 from follow_robot.safety_limits import SafetyLimits
+from runtime.errors import ReidEdgeError
 from runtime.lock_types import LockSettings
 
 CONFIG = config_from_text(
@@ -53,3 +56,9 @@ def test_the_follower_has_the_settings_of_its_sections():
 def test_the_gate_lets_no_chassis_drive_sideways_that_cannot():
     assert gate_of(CONFIG, holonomic=True).limits == SafetyLimits(speed_mps=0.3, lateral_mps=0.2)
     assert gate_of(CONFIG, holonomic=False).limits == SafetyLimits(speed_mps=0.3, lateral_mps=0.0)
+
+
+def test_what_the_tracker_needs_is_there_before_the_first_frame(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)  # as if it were not installed
+    with pytest.raises(ReidEdgeError, match="needs scipy"):
+        perception_of(CONFIG, None)

@@ -43,10 +43,12 @@ def test_a_look_alike_wears_the_same_top_and_other_legs(seed):
     )
 
 
-def test_two_details_are_one_more_than_one():
+@pytest.mark.parametrize("details", [0, 2])
+def test_a_twin_and_a_look_alike_differ_in_one_small_thing(details):
     for seed in range(30):
         look = Look.random(seed)
-        double = look.double(seed)
+        double = look.double(seed, details)
+        assert (double.legs == look.legs) is (details == 0)
         also = [
             double.backpack != look.backpack,
             double.hair_style != look.hair_style,
