@@ -1,6 +1,7 @@
 """Walls and floor as the camera sees them: one ray per direction, textures looked up per pixel."""
 
 import math
+from functools import lru_cache
 from typing import List, NamedTuple, Tuple
 
 import cv2
@@ -17,6 +18,8 @@ _STYLES = 4
 _EDGE = 2  # columns repeated at the right end, for interpolation
 _FAR_M = 60.0
 _BINS = 2048  # directions of rays
+_ROOMS = 5  # decorations
+Atlas = Tuple[np.ndarray, np.ndarray]  # textures level below level, and each level's first row
 
 
 class Backdrop(NamedTuple):
@@ -37,13 +40,14 @@ class Background:
     Args:
         camera: Its size and mounting.
         walls: What stands in the world.
-        seed: Of the textures.
+        seed: Of the decoration, and of which wall shows which part of it.
     """
 
     def __init__(self, camera: Camera, walls: Walls, seed: int = 0):
         self.camera, self.walls = camera, walls
+        room = _room(seed % _ROOMS)
+        self._atlas, self._tops = room.walls
         rng = np.random.default_rng((seed, 3))
-        self._atlas, self._tops = _stack([_wall(rng) for _ in range(_STYLES)])
         self._style = rng.integers(0, _STYLES, max(len(walls), 1))
         self._start_m = rng.uniform(0, _PERIOD_M, max(len(walls), 1))
         azimuth, slope = camera.rays()
@@ -52,8 +56,8 @@ class Background:
         self._bin = np.rint((azimuth - left) / step).astype(np.intp)
         self._angles = left + step * np.arange(_BINS)
         self._planes = [
-            _Plane(camera, azimuth, slope, -camera.height_m, _floor(rng)),
-            _Plane(camera, azimuth, slope, WALL_M - camera.height_m, _ceiling(rng)),
+            _Plane(camera, azimuth, slope, -camera.height_m, room.floor),
+            _Plane(camera, azimuth, slope, WALL_M - camera.height_m, room.ceiling),
         ]
 
     def render(self, pose: Pose) -> Backdrop:
@@ -98,7 +102,7 @@ class _Plane:
         camera: Its size and mounting.
         azimuth, slope: (H, W) of its pixels.
         rise_m: Height of the plane above the camera; below 0 for the floor.
-        texture: A square of ``_PERIOD_M``.
+        atlas: Texture of a square of ``_PERIOD_M``.
     """
 
     def __init__(
@@ -107,9 +111,9 @@ class _Plane:
         azimuth: np.ndarray,
         slope: np.ndarray,
         rise_m: float,
-        texture: np.ndarray,
+        atlas: Atlas,
     ):
-        self._atlas, tops = _stack([texture])
+        self._atlas, tops = atlas
         sees = slope * np.sign(rise_m) > 0
         rows = np.flatnonzero(sees.any(axis=1))
         self._rows = slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
@@ -155,8 +159,23 @@ class _Plane:
         cv2.copyTo(seen, nearer, image[self._rows])
 
 
-def _stack(textures: List[np.ndarray]) -> Tuple[np.ndarray, np.ndarray]:
-    """Textures side by side, level below level; and the first row of each level."""
+class _Room(NamedTuple):
+    """Textures of a room."""
+
+    walls: Atlas
+    floor: Atlas
+    ceiling: Atlas
+
+
+@lru_cache(maxsize=None)
+def _room(number: int) -> _Room:
+    """One of ``_ROOMS`` decorations, kept: making it takes as long as a second of simulation."""
+    rng = np.random.default_rng((number, 8))
+    walls = _stack([_wall(rng) for _ in range(_STYLES)])
+    return _Room(walls, _stack([_floor(rng)]), _stack([_ceiling(rng)]))
+
+
+def _stack(textures: List[np.ndarray]) -> Atlas:
     rows, tops, top = [], [], 0
     width = sum(t.shape[1] for t in textures) + _EDGE * len(textures)
     for level in range(_LEVELS):

@@ -67,7 +67,7 @@ class Walls:
         wx, wy = self._ways.T
         # origin + t * (cx, cy) = start + k * way
         across = cx * wy - cy * wx  # (R, N)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             t = (sx * wy - sy * wx) / across
             k = (sx * cy - sy * cx) / across
         t = np.where((k >= 0) & (k <= 1) & (t > 1e-6), t, np.inf)  # NaN compares false

@@ -12,6 +12,8 @@ from runtime.errors import ReidEdgeError
 from runtime.mot_format import mot_line, read_mot
 from runtime.tracker import TrackerSettings
 
+pytest.importorskip("motmetrics")  # on the workstation only
+
 FRAMES = 12
 
 
