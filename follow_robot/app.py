@@ -105,19 +105,19 @@ class App:
     # -- life ------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Drive until the source ends, ``end`` is called, or an exception comes through.
+        """Drive until the source ends, ``end`` is called, or a signal or an exception comes.
 
         Raises:
             PartFailed: The camera, a network or the driver failed for good; the car was stopped.
             ReidEdgeError: Something cannot be opened; nothing has moved.
         """
-        config = self.config
+        config, signals = self.config, SignalStop(self._ended.set)
         with ExitStack() as stack:
             stack.enter_context(self.link)
             if config.recording.folder:
                 self.view.box = stack.enter_context(self._open_box())
                 stack.callback(self._close_link)  # before the box, which gets the last stops
-            self._add_stops()
+            self._add_stops(signals)
             for stop in self._stops:
                 stop.start(self.link.press)
                 stack.callback(stop.stop)
@@ -142,6 +142,7 @@ class App:
             finally:
                 self._halt()
                 self.view.note("the run ends")
+        signals.follow_through()
 
     def end(self) -> None:
         """End the run after this frame; from any thread."""
@@ -264,9 +265,9 @@ class App:
 
     # -- parts -----------------------------------------------------------------------------------
 
-    def _add_stops(self) -> None:
+    def _add_stops(self, signals: SignalStop) -> None:
         if threading.current_thread() is threading.main_thread():
-            self._stops.append(SignalStop())
+            self._stops.append(signals)
         if self.config.estop.keyboard and os.isatty(0):
             self._stops.append(KeyboardStop())
         self._stops += [open_stop(spec) for spec in self.config.estop.devices]

@@ -49,6 +49,7 @@ FINISH_S = 1.0  # after which a port that is away is given up
 _LEAST_GAP_S = 0.005  # between two writes, unless to stop
 _DUE_SLACK_S = 0.001
 _PR_SET_PDEATHSIG = 1
+_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4  # what was touched, and will be, stays
 
 
 class Driver:
@@ -208,8 +209,7 @@ def _drive() -> int:
     pipe = Pipe(inward, outward)
     logging.getLogger().addHandler(EventLog(pipe))
     _end_with_parent()
-    with contextlib.suppress(OSError):
-        os.nice(-10)  # where it is allowed
+    _take_precedence()
     try:
         setup = pipe.configuration()
         chassis, port = _open(setup)
@@ -240,6 +240,23 @@ def _open(setup: Configure) -> Tuple[Chassis, ReconnectingPort]:
     reconnecting = ReconnectingPort(port, chassis.start, longest_s=1.0)
     reconnecting.open()
     return chassis, reconnecting
+
+
+def _take_precedence() -> None:
+    """Run before all other programs and keep one's memory from being paged out, where allowed.
+
+    A loaded board must not keep the watchdog waiting. Allowed to root, and to users by ``rtprio`` and
+    ``memlock`` in limits.conf.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except (AttributeError, OSError):
+        with contextlib.suppress(OSError):
+            os.nice(-10)
+    with contextlib.suppress(Exception):
+        import ctypes
+
+        ctypes.CDLL(None).mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT)
 
 
 def _end_with_parent() -> None:

@@ -148,15 +148,23 @@ class SignalStop(StopSource):
 
     Where it would have ended the process at once, it ends it by SystemExit, so that everything is
     closed. To be started and stopped in the main thread.
+
+    Args:
+        end: Asks the program to end. With it the first signal raises nothing, because an exception
+            that comes in the middle of anything may be swallowed there (a finalizer, a library's
+            callback); the program calls ``follow_through`` when it has closed everything. A second
+            signal does at once what it did before.
     """
 
     NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
     name = "signal"
 
-    def __init__(self) -> None:
+    def __init__(self, end: Optional[Callable[[], object]] = None) -> None:
+        self._end = end
         self._press: Press = lambda reason: None
         self._before: Dict[int, Any] = {}
+        self._caught: Optional[Callable[[], None]] = None
 
     def start(self, press: Press) -> None:
         self._press = press
@@ -168,13 +176,28 @@ class SignalStop(StopSource):
             signal.signal(number, handler)
         self._before = {}
 
+    def follow_through(self) -> None:
+        """Let the signal that asked for the end, if one did, do what it did before."""
+        if self._caught is not None:
+            self._caught()
+
     def _handle(self, number: int, frame: Any) -> None:
         self._press(signal.Signals(number).name)
         before = self._before.get(number)
-        if callable(before):
-            before(number, frame)
-        elif before == signal.SIG_DFL:
-            sys.exit(128 + number)
+
+        def as_before() -> None:
+            if callable(before):
+                before(number, frame)
+            elif before == signal.SIG_DFL:
+                sys.exit(128 + number)
+
+        if before == signal.SIG_IGN:
+            return
+        if self._end is None or self._caught is not None:
+            as_before()
+        else:
+            self._caught = as_before
+            self._end()
 
 
 class HeartbeatStop(PolledStop):

@@ -8,6 +8,7 @@ wall clock that jumps to and fro by hours. "none" is none.
 
 import functools
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -109,6 +110,8 @@ class Process:
 
 
 def main() -> int:
+    # As from a terminal; a shell has what it starts in the background ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     chassis, trigger, fault, *options = sys.argv[1:]
     configuration, eyes = SimCar.configuration, SimCar.eyes
 

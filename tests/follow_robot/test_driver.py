@@ -538,3 +538,18 @@ class TestLight:
             maps = file.read()
         assert "python" in maps
         assert not [name for name in self.HEAVY if "/%s/" % name in maps]
+
+    def test_it_comes_before_other_programs_where_allowed(self, car, start):
+        asked = (
+            "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)); "
+            "import ctypes; print(ctypes.CDLL(None).mlockall(7))"
+        )
+        allowed = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True)
+        if allowed.stdout != "0\n":
+            pytest.skip("this user may not: needs root, or rtprio and memlock in limits.conf")
+        driver = start(car.spec)
+        driver.steer(car)
+        assert os.sched_getscheduler(driver.process.pid) == os.SCHED_FIFO
+        with open("/proc/%d/status" % driver.process.pid, encoding="utf-8") as file:
+            locked = [int(line.split()[1]) for line in file if line.startswith("VmLck")]
+        assert locked[0] > 0

@@ -186,6 +186,37 @@ finally:
         lines, code = self.run(signal.SIGHUP, before)
         assert lines == ["pressed SIGHUP", "pressed SIGTERM", "closed"] and code == 128 + 15
 
+    ENDING = """
+import signal, sys, time
+from follow_robot.estop import SignalStop
+ends = []
+source = SignalStop(lambda: ends.append("asked to end"))
+source.start(lambda reason: print("pressed", reason, flush=True))
+class Swallows:
+    def __del__(self):
+        print("ready", flush=True)
+        time.sleep(1.0)
+try:
+    Swallows()
+    {then}
+    print(*ends)
+    source.follow_through()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+    @pytest.mark.parametrize("number, code", [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+    def test_an_end_is_not_lost_where_exceptions_are(self, monkeypatch, number, code):
+        monkeypatch.setattr(self, "PROGRAM", self.ENDING.replace("{then}", "source.stop()"))
+        said, came = self.run(number)
+        pressed = "pressed " + signal.Signals(number).name
+        assert (said, came) == ([pressed, "asked to end"] + ["interrupted"] * (code == 0), code)
+
+    def test_a_second_signal_waits_for_nobody(self, monkeypatch):
+        again = "import os; os.kill(os.getpid(), signal.SIGINT); print('not reached')"
+        monkeypatch.setattr(self, "PROGRAM", self.ENDING.replace("{then}", again))
+        assert self.run(signal.SIGTERM) == (["pressed SIGTERM", "pressed SIGINT", "interrupted"], 0)
+
     def test_stop_puts_the_handlers_back(self, presses):
         before = [signal.getsignal(n) for n in SignalStop.NUMBERS]
         source = SignalStop()
