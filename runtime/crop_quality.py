@@ -150,8 +150,10 @@ def cover(
     if not meets.any():
         return Cover(np.zeros(count), np.zeros(count), rivals)
 
+    lines = within_y.astype(np.float32)
+
     def share(columns: np.ndarray) -> np.ndarray:
-        points = np.einsum("noc,nol->ncl", columns.astype(np.float32), within_y.astype(np.float32))
+        points = np.matmul(columns.transpose(0, 2, 1).astype(np.float32), lines)
         return (points > 0).mean(axis=(1, 2))
 
     # The height decides between feet at the same line, such as the lower edge of the frame.
@@ -189,11 +191,13 @@ def _checked(boxes: np.ndarray) -> np.ndarray:
 
 
 def _clip(boxes: np.ndarray, frame_size: Tuple[int, int]) -> np.ndarray:
-    return np.clip(boxes, 0, np.array([frame_size[1], frame_size[0]] * 2, np.float64))
+    limits = np.array([frame_size[1], frame_size[0]] * 2, np.float64)
+    return np.minimum(np.maximum(boxes, 0), limits)
 
 
 def _ramp(values: np.ndarray, zero: float, one: float) -> np.ndarray:
-    return np.clip((values - zero) / (one - zero), 0, 1)
+    # Not np.clip: it takes four times as long on so few values.
+    return np.minimum(np.maximum((values - zero) / (one - zero), 0), 1)
 
 
 def _aspect(sides: np.ndarray) -> np.ndarray:

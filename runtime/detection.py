@@ -81,8 +81,8 @@ def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     bottom_right = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     sides = np.maximum(bottom_right - top_left, 0)
     intersection = sides[..., 0] * sides[..., 1]
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    other_areas = np.prod(others[:, 2:] - others[:, :2], axis=1)
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    other_areas = (others[:, 2] - others[:, 0]) * (others[:, 3] - others[:, 1])
     union = areas[:, None] + other_areas[None] - intersection
     return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
 
