@@ -19,7 +19,7 @@ def test_readme_has_the_two_commands_that_set_up_from_nothing():
     found = readme.commands(readme.README.read_text(encoding="utf-8"))
     assert list(found) == ["export", "test"]
     assert found["export"].endswith("reid-export --target xavier")
-    assert found["test"].endswith("pytest")
+    assert found["test"].endswith("pytest -n 2 --dist loadfile")
     for command in found.values():
         first, *others = command.split(" && ")
         assert first == "python3 -m venv .venv"
