@@ -113,13 +113,17 @@ def run_pipeline(
         finally:
             _put(ahead, None, stop)
 
+    written = 0
+
     def output() -> None:
+        nonlocal written
         while True:
             item = behind.get()
             if item is None:
                 return
             started = time.perf_counter()
             sink(*item)
+            written += 1
             timing.add("output", 1e3 * (time.perf_counter() - started))
 
     reader = None if source.live else _Worker("capture", capture)
@@ -148,6 +152,7 @@ def run_pipeline(
         if writer.is_alive():
             _put(behind, None, threading.Event(), writer)
         writer.join()
+        timing.frames = written  # an interrupt may come between handing a frame on and counting it
         if reader is not None:
             source.close()
             reader.join()

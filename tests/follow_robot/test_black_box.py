@@ -326,7 +326,7 @@ limit = int(sys.argv[3])
 if limit:
     import resource
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-box = BlackBox(RecordingSettings(sys.argv[2], min_free_mb=0.0), header(), lambda text: print("warned", text, flush=True))
+box = BlackBox(RecordingSettings(sys.argv[2], min_free_mb=0.0), header(), lambda text: print("warned " + text + "\\n", end="", flush=True))
 for number in range(100000):
     box.put(EventEntry(float(number), "event %d" % number))
     if number == 50:
@@ -336,7 +336,7 @@ for number in range(100000):
     time.sleep(0.002)
     if box.ended:
         break
-print("still driving", flush=True)
+print("still driving\\n", end="", flush=True)
 """
 
 

@@ -196,6 +196,23 @@ def test_an_interrupt_keeps_what_was_inferred():
     assert sink.numbers == list(range(6)) and timing.frames == 6 and timing.took_s > 0
 
 
+class InterruptedCount(Timing):
+    """Ctrl-C between handing the third frame on and counting it."""
+
+    def __setattr__(self, name, value):
+        if name == "frames" and value == 3 and not hasattr(self, "came"):
+            self.came = True
+            raise KeyboardInterrupt
+        super().__setattr__(name, value)
+
+
+def test_an_interrupt_before_counting_counts_what_was_written():
+    sink, timing = Written(), InterruptedCount()
+    with pytest.raises(KeyboardInterrupt):
+        run_pipeline(Numbers(10), record, sink, timing=timing)
+    assert sink.numbers == [0, 1, 2] and timing.frames == 3
+
+
 class Newest(Numbers):
     """A camera: frames come by themselves, and who asks gets the newest."""
 
