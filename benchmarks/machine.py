@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import shutil
+import time
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +24,8 @@ from runtime.engine_stamp import power_mode
 
 PACKAGES = ("reid-edge", "numpy", "onnxruntime", "onnxruntime-gpu", "onnx")
 _SYSTEM = ("cv2", "tensorrt", "hobot_dnn")  # from the system's image: pip may not know them
-_BUSY = 0.5  # running processes per core from which times are not to be trusted
+_BUSY = 0.15  # share of the cores' time that others take from which times are not to be trusted
+_LOOK_S = 0.5
 _L4T = re.compile(r"R(\d+) \(release\), REVISION: ([\d.]+)")
 
 
@@ -61,7 +63,11 @@ def usable_cores() -> int:
 
 
 def read_conditions(root: Path = Path("/")) -> Conditions:
-    """Clocks, temperatures and load now; ``root`` as for :func:`read_machine`."""
+    """Clocks, temperatures and the work of others now; ``root`` as for :func:`read_machine`.
+
+    Sleeps for half a second: what the machine does meanwhile is not the benchmark's. (The kernel's load
+    average would still count the benchmark's own preparations of the minute before.)
+    """
     current = [
         _scaled(_text(path), 1e3)
         for path in sorted(
@@ -76,12 +82,11 @@ def read_conditions(root: Path = Path("/")) -> Conditions:
     gpus = sorted((root / "sys/class/devfreq").glob("*g[avp]1*b")) + sorted(
         (root / "sys/class/devfreq").glob("*.gpu")
     )
-    load = _text(root / "proc/loadavg")
     return Conditions(
         cpu_mhz=sum(known) / len(known) if known else None,
         gpu_mhz=_scaled(_text(gpus[0] / "cur_freq"), 1e6) if gpus else None,
         temperatures_c=_temperatures(root / "sys/class/thermal"),
-        load_average=float(load.split()[0]) if load else None,
+        busy_cores=_busy_cores(root / "proc/stat"),
     )
 
 
@@ -89,11 +94,11 @@ def timing_warnings(machine: Machine, before: Conditions) -> List[str]:
     """What speaks against quoting times measured on a machine that was so before; sentences."""
     found = []
     cores = machine.usable_cores or 1
-    if before.load_average is not None and before.load_average > _BUSY * cores:
+    if before.busy_cores is not None and before.busy_cores > _BUSY * cores:
         found.append(
-            "The machine was busy while latency was measured: %.1f processes ran on %d cores in the "
-            "minute before. All variants met that alike, but the times are not those of an idle "
-            "machine." % (before.load_average, cores)
+            "The machine was busy when latency was measured: other work took %.1f of %d cores. All "
+            "variants met that alike, but the times are not those of an idle machine."
+            % (before.busy_cores, cores)
         )
     if machine.governor not in (None, "performance", "userspace"):
         found.append(
@@ -106,6 +111,22 @@ def timing_warnings(machine: Machine, before: Conditions) -> List[str]:
             "`sudo jetson_clocks`."
         )
     return found
+
+
+def _busy_cores(stat: Path) -> Optional[float]:
+    """From two looks at /proc/stat: all time but the idle, as a share of one core's."""
+    before = _busy_ticks(stat)
+    time.sleep(_LOOK_S)
+    after = _busy_ticks(stat)
+    if before is None or after is None:
+        return None
+    return max(after - before, 0) / os.sysconf("SC_CLK_TCK") / _LOOK_S
+
+
+def _busy_ticks(stat: Path) -> Optional[int]:
+    """user, nice, system, irq and softirq of the line "cpu"; not idle, iowait or a host's stealing."""
+    line = re.match(r"cpu +(\d+) (\d+) (\d+) \d+ \d+ (\d+) (\d+)", _text(stat) or "")
+    return sum(map(int, line.groups())) if line else None
 
 
 def versions() -> Dict[str, str]:

@@ -73,13 +73,13 @@ class Conditions:
         cpu_mhz: Mean current clock of the CPU cores.
         gpu_mhz: Clock of a Jetson's GPU; null elsewhere.
         temperatures_c: Thermal zone to degrees Celsius.
-        load_average: Mean number of running processes in the last minute.
+        busy_cores: Cores' worth of work that was done while the benchmark itself slept for a moment.
     """
 
     cpu_mhz: Optional[float]
     gpu_mhz: Optional[float]
     temperatures_c: Dict[str, float]
-    load_average: Optional[float]
+    busy_cores: Optional[float]
 
 
 @dataclass(frozen=True)

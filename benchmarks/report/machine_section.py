@@ -62,7 +62,7 @@ def conditions_table(results: Results) -> Optional[Table]:
             Column("CPU clock", "MHz"),
             Column("GPU clock", "MHz"),
             Column("Hottest", "°C"),
-            Column("Load average"),
+            Column("Cores busy with other work"),
         ],
         [Part("", rows)],
     ).without_empty_columns()
@@ -75,7 +75,7 @@ def _conditions(conditions: Conditions) -> Dict[str, str]:
         "cpu": number(conditions.cpu_mhz, 0),
         "gpu": number(conditions.gpu_mhz, 0),
         "hottest": number(hottest, 1),
-        "load": number(conditions.load_average, 1),
+        "load": number(conditions.busy_cores, 1),
     }
 
 

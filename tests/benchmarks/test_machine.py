@@ -22,7 +22,7 @@ JETSON = {
     "proc/cpuinfo": "processor: 0\nmodel name: ARMv8 Processor rev 0 (v8l)\n"
     "Features: fp asimd asimddp asimdhp\n",
     "proc/meminfo": "MemTotal:        7861248 kB\nMemFree: 1 kB\n",
-    "proc/loadavg": "0.25 0.10 0.05 1/200 999\n",
+    "proc/stat": "cpu  100 10 30 5000 40 5 5 0 0 0\n",
     "proc/device-tree/model": "NVIDIA Jetson Xavier NX Developer Kit\0",
     "etc/nv_tegra_release": "# R35 (release), REVISION: 4.1, GCID: 33958178, BOARD: t186ref\n",
     "etc/os-release": 'NAME="Ubuntu"\nPRETTY_NAME="Ubuntu 20.04.6 LTS"\n',
@@ -59,7 +59,7 @@ def test_a_jetson(tmp_path, monkeypatch):
     conditions = read_conditions(tmp_path)
     assert conditions.cpu_mhz == 1250.0 and conditions.gpu_mhz == 1109.25
     assert conditions.temperatures_c == {"CPU-therm": 41.5, "GPU-therm": 40.0}
-    assert conditions.load_average == 0.25
+    assert conditions.busy_cores == 0.0
 
 
 def test_fixed_clocks_are_seen(tmp_path):
@@ -98,12 +98,30 @@ def test_a_broken_installation_does_not_stop_the_record(monkeypatch):
     ("change", "load", "said"),
     [
         ({}, 0.1, None),
-        ({}, 1.5, "1.5 processes ran on 2 cores"),
+        ({}, 1.5, "other work took 1.5 of 2 cores"),
         ({"governor": "schedutil"}, 0.1, "governor is schedutil"),
         ({"governor": "performance", "jetson_clocks": True}, 0.1, None),
         ({"jetson_clocks": False}, None, "sudo jetson_clocks"),
     ],
 )
 def test_what_speaks_against_times(change, load, said):
-    found = timing_warnings(replace(MACHINE, **change), replace(CONDITIONS, load_average=load))
+    found = timing_warnings(replace(MACHINE, **change), replace(CONDITIONS, busy_cores=load))
     assert (said is None and found == []) or (len(found) == 1 and said in found[0])
+
+
+def test_the_work_of_others_is_counted(tmp_path, monkeypatch):
+    """200 ticks of user, nice, system, irq and softirq in the meantime; idle and iowait are none."""
+    stat = tmp_path / "proc" / "stat"
+    stat.parent.mkdir()
+    stat.write_text("cpu  100 10 30 5000 40 5 5 0 0 0\ncpu0 50 5 15 2500 20 2 3 0 0 0\n")
+
+    def meanwhile(seconds):
+        stat.write_text("cpu  200 20 110 9000 90 10 10 7 0 0\n")
+
+    monkeypatch.setattr(machine.time, "sleep", meanwhile)
+    monkeypatch.setattr(machine.os, "sysconf", lambda name: 100)
+    assert read_conditions(tmp_path).busy_cores == pytest.approx(200 / 100 / machine._LOOK_S)
+
+
+def test_no_file_says_nothing(tmp_path):
+    assert read_conditions(tmp_path).busy_cores is None

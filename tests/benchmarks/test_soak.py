@@ -1,5 +1,6 @@
 """The soak: a looped source, samples of memory, and the verdict."""
 
+import itertools
 import json
 import mmap
 
@@ -191,9 +192,9 @@ def test_the_command(folder, tmp_path, capsys):
 
 def test_growth_fails(folder, tmp_path, capsys, monkeypatch):
     bundle = colour_bundle(tmp_path / "bundle")
-    memory = iter([100.0, 106.0, 106.0, 106.0])
+    memory = itertools.chain([100.0], itertools.repeat(106.0))
     monkeypatch.setattr("benchmarks.soak.resident_mb", lambda: next(memory))
-    arguments = ["--source", str(folder), "--bundle", str(bundle), "--minutes", "0.01"]
+    arguments = ["--source", str(folder), "--bundle", str(bundle), "--minutes", "0.03"]
     arguments += ["--interval", "0.2", "--limit", "0.05"]
     capsys.readouterr()
     assert main([*arguments, "--json"]) == 3

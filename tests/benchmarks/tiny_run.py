@@ -17,7 +17,7 @@ MACHINE = Machine(
     max_mhz=None, os="Linux", arch="x86_64", board=None, l4t=None, power_mode=None,
     jetson_clocks=None, versions={"python": "3.8.18"},
 )  # fmt: skip
-CONDITIONS = Conditions(cpu_mhz=1000.0, gpu_mhz=None, temperatures_c={}, load_average=0.1)
+CONDITIONS = Conditions(cpu_mhz=1000.0, gpu_mhz=None, temperatures_c={}, busy_cores=0.1)
 
 
 def weights(role="model.fp32", seed=0):

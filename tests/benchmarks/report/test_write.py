@@ -168,7 +168,7 @@ NAN = float("nan")
         ),
         (
             changed(run(), latency=[
-                dataclasses.replace(latency(), before=dataclasses.replace(CONDITIONS, load_average=9.5))
+                dataclasses.replace(latency(), before=dataclasses.replace(CONDITIONS, busy_cores=9.5))
             ]),
             "9.5, 0.1",
         ),
