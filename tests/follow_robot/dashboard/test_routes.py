@@ -143,7 +143,8 @@ def test_a_message_too_large_ends_its_connection_only(server, told):
             await socket.send_str("x" * 5000)
             while not socket.closed:
                 await asyncio.wait_for(socket.receive(), 20)
-            assert socket.close_code == 1009
+            # "Too big"; or no code, where the connection is reset because data was still on its way.
+            assert socket.close_code in (1009, 1006)
             assert (await do(other, 1, "stop"))["ok"]
 
     in_session(talk, server)
