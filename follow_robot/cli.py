@@ -36,7 +36,7 @@ subcommands (follow-robot SUBCOMMAND --help):
   simulate     scenarios in simulated time
 
 exit status: 0 ended as asked, 2 a mistake in the input (nothing moved), 4 a part failed while driving
-(the car was stopped), 130 Ctrl-C, 143 SIGTERM
+(the car was stopped), 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM
 """
 SUBCOMMANDS = ("config", "calibrate", "replay", "simulate")
 _NICE = -5  # of the priority; the driver process has more
