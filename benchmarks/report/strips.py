@@ -132,7 +132,7 @@ def _case(query: WorstQuery, folder: str, name: str, pictures: Pictures) -> str:
             '<div class="who">%s<br>AP %s</div><div class="asked">%s<span>query</span></div>%s</div>'
             % (
                 escape("First images of %s" % who, quote=True),
-                escape(who),
+                breakable(who),
                 number(ap, 1),
                 asked,
                 found,

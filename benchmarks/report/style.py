@@ -76,7 +76,7 @@ pre{background:var(--paper);border:1px solid var(--line);border-radius:6px;paddi
 .case p{margin:0 0 .4rem}
 .strip{display:flex;gap:.4rem;overflow-x:auto;padding:.15rem 0 .5rem;align-items:flex-start}
 .strip>div{flex:none;width:4.1rem;font-size:.75rem;line-height:1.3;text-align:center;font-variant-numeric:tabular-nums}
-.strip .who{width:4.6rem;text-align:left;font-weight:600;align-self:center;position:sticky;left:0;background:var(--panel);padding-right:.3rem;z-index:1;font-size:.8125rem;overflow-wrap:anywhere}
+.strip .who{width:4.6rem;text-align:left;font-weight:600;align-self:center;position:sticky;left:0;background:var(--panel);padding-right:.3rem;z-index:1;font-size:.8125rem;overflow-wrap:break-word}
 .strip img,.strip .none{display:block;width:100%;height:8.2rem;object-fit:cover;border-radius:3px;background:var(--line)}
 .strip .none{height:2.4rem;font-size:1.1rem;line-height:2.1rem}
 .asked img{border:3px solid var(--ink)}
