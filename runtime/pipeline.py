@@ -9,6 +9,7 @@ used.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -85,6 +86,7 @@ def run_pipeline(
     max_frames: Optional[int] = None,
     progress: Callable[[int], None] = lambda frames: None,
     timing: Optional[Timing] = None,
+    end: Optional[threading.Event] = None,
 ) -> Timing:
     """Run until the source ends.
 
@@ -95,12 +97,14 @@ def run_pipeline(
         max_frames: End after so many.
         progress: Called with the number of frames done.
         timing: Filled and returned; give one to have it also behind an interrupt.
+        end: Once this is set no more frames are taken. For signal handlers: an exception of theirs may
+            come in the middle of anything.
 
     Raises:
         KeyboardInterrupt: As it comes, after what was inferred has been written.
         Exception: The first error of the source, the step or the sink.
     """
-    timing = timing or Timing()
+    timing, end = timing or Timing(), end or threading.Event()
     stop = threading.Event()
     ahead: queue.Queue[Optional[Frame]] = queue.Queue(_AHEAD)
     behind: queue.Queue[Any] = queue.Queue(_BEHIND)
@@ -126,6 +130,18 @@ def run_pipeline(
             written += 1
             timing.add("output", 1e3 * (time.perf_counter() - started))
 
+    def take() -> Optional[Frame]:
+        """The next frame; None at the end."""
+        while not end.is_set():
+            if source.live:
+                frame = source.read(_POLL_S)
+                if frame is not None or source.ended:
+                    return frame
+            else:
+                with contextlib.suppress(queue.Empty):
+                    return ahead.get(timeout=_POLL_S)
+        return None
+
     reader = None if source.live else _Worker("capture", capture)
     writer = _Worker("output", output)
     for worker in (reader, writer):
@@ -135,7 +151,7 @@ def run_pipeline(
     try:
         while max_frames is None or timing.frames < max_frames:
             started = time.perf_counter()
-            frame = source.read() if reader is None else ahead.get()
+            frame = take()
             timing.add("capture", 1e3 * (time.perf_counter() - started))
             if frame is None:
                 break

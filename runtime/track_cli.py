@@ -3,9 +3,12 @@
 import argparse
 import json
 import logging
+import signal
 import sys
+import threading
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
 import numpy as np
 
@@ -149,9 +152,10 @@ def _track(a: argparse.Namespace) -> Dict[str, Any]:
 
         timing, stopped, broken = Timing(), False, None
         try:
-            with _Bar(source, a.max_frames) as progress:
+            with _ctrl_c() as end, _Bar(source, a.max_frames) as progress:
                 try:
-                    run_pipeline(source, step, sink, a.max_frames, progress, timing)
+                    run_pipeline(source, step, sink, a.max_frames, progress, timing, end)
+                    stopped = end.is_set()
                 except KeyboardInterrupt:
                     stopped = True
                 except ReidEdgeError as error:
@@ -182,6 +186,29 @@ def _track(a: argparse.Namespace) -> Dict[str, Any]:
             return result
         finally:
             outputs.discard()
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets; a second Ctrl-C is a KeyboardInterrupt, as always."""
+    end = threading.Event()
+
+    def handle(number: int, frame: Any) -> None:
+        if end.is_set():
+            signal.default_int_handler(number, frame)
+        end.set()
+
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield end  # the caller has its own ways
+        return
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield end
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _perception(a: argparse.Namespace, has_detections: bool) -> Perception:

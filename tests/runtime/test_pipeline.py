@@ -213,6 +213,18 @@ def test_an_interrupt_before_counting_counts_what_was_written():
     assert sink.numbers == [0, 1, 2] and timing.frames == 3
 
 
+def test_an_end_from_outside_keeps_what_was_inferred():
+    end, sink = threading.Event(), Written()
+
+    def step(frame):
+        if frame.index == 6:
+            end.set()
+        return record(frame)
+
+    timing = run_pipeline(Numbers(10**9), step, sink, end=end)
+    assert sink.numbers == list(range(7)) and timing.frames == 7
+
+
 class Newest(Numbers):
     """A camera: frames come by themselves, and who asks gets the newest."""
 
@@ -239,6 +251,17 @@ def test_a_camera_is_asked_for_its_newest_frame_when_the_step_is_free():
     run_pipeline(source, step, sink, max_frames=5)
     assert sink.numbers == arrived == [0, 3, 6, 9, 12]
     assert source.readers == {threading.current_thread()} and not source.closed
+
+
+def test_a_camera_that_gives_nothing_can_be_ended():
+    end = threading.Event()
+
+    class Silent(Newest):
+        def read(self, timeout_s=None):
+            assert timeout_s is not None, "nobody could end this"
+            end.set()
+
+    assert run_pipeline(Silent(), record, Written(), end=end).frames == 0
 
 
 def test_timing():

@@ -1,6 +1,7 @@
 """``reid-track`` in this process: what it writes and what it refuses, on drawn people."""
 
 import json
+import signal
 
 import cv2
 import numpy as np
@@ -219,3 +220,26 @@ def test_without_a_progress_bar_there_are_lines(track, monkeypatch):
     status, _, err = track("--no-video", "--max-frames", "24")
     said = [line for line in err.splitlines() if line.startswith("frame ")]
     assert status == 0 and said == ["frame 10 of 24", "frame 20 of 24"]
+
+
+def test_the_first_ctrl_c_asks_and_the_second_interrupts():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with track_cli._ctrl_c() as end:
+            signal.raise_signal(signal.SIGINT)
+            assert end.is_set()
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_other_handlers_stay():
+    mine = lambda number, frame: None  # noqa: E731
+    before = signal.signal(signal.SIGINT, mine)
+    try:
+        with track_cli._ctrl_c():
+            assert signal.getsignal(signal.SIGINT) is mine
+    finally:
+        signal.signal(signal.SIGINT, before)
