@@ -19,7 +19,7 @@ from benchmarks.accuracy_record import Accuracy
 from benchmarks.json_record import from_plain, to_plain
 from runtime.errors import ReidEdgeError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 KIND = "reid-edge benchmark"
 
 MEASURED = "measured"  # these numerics are those of the backend the row names

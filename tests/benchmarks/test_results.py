@@ -68,7 +68,7 @@ def changed(change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(schema_version=2), "schema version 2, but .* reads version 1"),
+        (lambda d: d.update(schema_version=1), "schema version 1, but .* reads version 2"),
         (lambda d: d.pop("schema_version"), "schema version None"),
         (lambda d: d.pop("kind"), "not a benchmark's results"),
         (lambda d: d.update(more=1), r"unknown fields \['more'\]"),
