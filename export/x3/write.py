@@ -19,9 +19,11 @@ from export.x3.calibration_data import folder_name, write_calibration_data
 from export.x3.check_report import CPU
 from export.x3.config import make_config, write_yaml
 from export.x3.export import X3Export
+from export.x3.simulate import seen_by_board
 from runtime.bundle import BundleWriter
 from runtime.manifest import Manifest
 from runtime.nv12 import preprocess_nv12
+from runtime.preprocess import preprocess
 
 FOLDER = "x3"
 CONFIG = "config.yaml"
@@ -85,8 +87,8 @@ def golden(result: X3Export) -> dict[str, np.ndarray]:
     """Inputs with the embeddings they must give: the board's self-test.
 
     ``inputs`` (N, 3, H, W) float32 with ``embedding_fp32`` and ``embedding_int8`` (N, D) as in
-    every bundle, and what the board's camera path gives of the same crops: ``inputs_nv12``
-    (N, H * W * 3/2) uint8 (only where the size allows it).
+    every bundle, and for a board fed with NV12 the same crops as its camera path gives them:
+    ``inputs_nv12`` (N, H * W * 3/2) uint8 with ``embedding_int8_nv12``.
     """
     inputs, threads = result.crops.held_out[:GOLDEN_CROPS], result.options.threads
     arrays = {
@@ -95,8 +97,11 @@ def golden(result: X3Export) -> dict[str, np.ndarray]:
         "embedding_int8": run_onnx(result.simulation.model, inputs, threads),
     }
     if result.options.board_input == "nv12":
-        arrays["inputs_nv12"] = preprocess_nv12(
-            result.crops.images[: len(inputs)], result.graph.input
+        contract, images = result.graph.input, result.crops.images[: len(inputs)]
+        seen = [seen_by_board(contract)(image) for image in images]
+        arrays["inputs_nv12"] = preprocess_nv12(images, contract)
+        arrays["embedding_int8_nv12"] = run_onnx(
+            result.simulation.model, preprocess(seen, contract), threads, optimize=False
         )
     return arrays
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Optional
 
 from runtime.backends.base import Backend
-from runtime.backends.horizon import HorizonBackend
+from runtime.backends.horizon import HorizonBackend, check_golden
 from runtime.bundle import ENGINES_DIR, Bundle
 from runtime.errors import ReidEdgeError
 
@@ -25,8 +25,9 @@ def open_backend(
     Args:
         bundle: An opened bundle.
         backend: ``"tensorrt"``, ``"horizon"``, ``"onnxruntime"``, or ``"auto"``: a TensorRT plan when
-            reid-build has made one, a model compiled for the X3 when the bundle has one, else ONNX
-            Runtime. The choice is logged.
+            reid-build has made one, on a Horizon board the bundle's compiled model, else ONNX
+            Runtime. The choice is logged. A bundle for the X3 that was not compiled yet is refused
+            on the board rather than run slowly on its CPU.
         precision: ``"fp32"``, ``"fp16"`` or ``"int8"``; by default what the bundle was exported for.
         threads: CPU threads for ONNX Runtime; by default all cores.
 
@@ -38,7 +39,7 @@ def open_backend(
     plans = sorted((bundle.path / ENGINES_DIR).glob("*.plan"))
     if backend == "tensorrt" or (backend == "auto" and plans):
         return _open_tensorrt(bundle, plans, precision)
-    if backend == "horizon" or (backend == "auto" and bundle.has("model.bin")):
+    if backend == "horizon" or (backend == "auto" and _for_this_board(bundle)):
         return _open_horizon(bundle, precision)
     return _open_onnxruntime(bundle, precision, threads)
 
@@ -58,31 +59,53 @@ def _open_tensorrt(bundle, plans, precision) -> Backend:
     return TensorRTBackend(plan, bundle)
 
 
+def _for_this_board(bundle) -> bool:
+    """Whether a bundle is for the X3 and this machine has a BPU, as far as its software tells."""
+    if bundle.manifest.target != "x3":
+        return False
+    try:
+        import hobot_dnn  # noqa: F401  # part of the board's system image
+    except ImportError:
+        return False
+    return True
+
+
 def _open_horizon(bundle, precision) -> Backend:
     if precision not in (None, "int8"):
         raise ReidEdgeError(
-            "The compiled model of bundle %s is int8, not %s; for another precision open the bundle "
-            'with backend="onnxruntime".' % (bundle.path, precision)
+            "The compiled model of bundle %s is int8, not %s; for another precision use ONNX Runtime "
+            "(--backend onnxruntime)." % (bundle.path, precision)
+        )
+    if bundle.manifest.target != "x3":
+        raise ReidEdgeError(
+            "Bundle %s was exported for %s, and the BPU runs bundles for x3; export the network with "
+            "--target x3." % (bundle.path, bundle.manifest.target)
         )
     if not bundle.has("model.bin"):
         raise ReidEdgeError(
-            "Bundle %s holds no model compiled for the X3 (it holds %s); export with --target x3 and run "
-            "the bundle's build.sh in the vendor's container."
-            % (bundle.path, ", ".join(bundle.roles()) or "no files")
+            "Bundle %s holds no model compiled for the X3; on the workstation run its x3/build.sh, then "
+            "reid-export --target x3 --fold %s, and copy the bundle here again (or pass --backend "
+            "onnxruntime to run it slowly on the CPU)." % (bundle.path, bundle.path.name)
         )
     model = bundle.find("model.bin")
     _log.info("Using the Horizon BPU on %s", model.name)
-    return HorizonBackend(model, bundle)
+    backend = HorizonBackend(model, bundle)
+    if bundle.has("golden"):
+        check_golden(backend, bundle.find("golden"))
+    return backend
 
 
 def _open_onnxruntime(bundle, precision, threads) -> Backend:
     try:  # here, because a board with a TensorRT plan need not have ONNX Runtime
         from runtime.backends.onnxruntime import OnnxRuntimeBackend
     except ImportError as error:
+        instead = {
+            "xavier": ", or run reid-build on a board with TensorRT",
+            "x3": ", or compile the bundle and use it on an X3 (README, Horizon Sunrise X3)",
+        }
         raise ReidEdgeError(
-            "Bundle %s has no TensorRT plan in use and ONNX Runtime cannot be imported (%s); "
-            "install onnxruntime, or run reid-build on a board with TensorRT."
-            % (bundle.path, error)
+            "Bundle %s needs ONNX Runtime here, which cannot be imported (%s); install onnxruntime%s."
+            % (bundle.path, error, instead.get(bundle.manifest.target, ""))
         ) from None
 
     wanted = precision or bundle.manifest.precision
@@ -94,7 +117,7 @@ def _open_onnxruntime(bundle, precision, threads) -> Backend:
         )
     if bundle.manifest.target == "x3":
         _log.warning(
-            "ONNX Runtime runs an X3 bundle on the CPU; for the BPU compile its model.bin with build.sh."
+            "ONNX Runtime only simulates an X3 bundle, slowly; on the board its compiled model is used."
         )
     _log.info("Using ONNX Runtime on %s", model.name)
     return OnnxRuntimeBackend(model, bundle.manifest.input.shape, threads=threads)

@@ -26,7 +26,7 @@ _KEYS = {
     "schema", "detector", "sha256", "kind", "input", "board_input", "letterbox", "calibration_data",
     "operators",
 }  # fmt: skip
-_OPTIONAL = {"outputs"}
+_OPTIONAL = {"outputs", "rewrites", "simulation", "toolchain"}  # the latter three for the reader
 
 
 class OutputRecord(NamedTuple):

@@ -126,19 +126,34 @@ def network(inputs):
     return embed(make_model(height=HEIGHT, width=WIDTH, dim=DIM), inputs, "fp32")
 
 
-def make_x3_bundle(path, model=None, contract=CONTRACT, dim=DIM):
-    """Write a bundle for the X3 whose compiled model is ``model``, and open it."""
+def make_x3_bundle(
+    path, model=None, contract=CONTRACT, dim=DIM, golden=None, simulated=None, **more
+):
+    """Write a bundle for the X3 whose compiled model is ``model``, and open it.
+
+    Args:
+        golden: Arrays of golden.npz.
+        simulated: Contents of model.int8.onnx.
+        more: Of the manifest.
+    """
     with BundleWriter(path) as writer:
         writer.file("report.txt", "report").write_text("exported")
+        if golden is not None:
+            np.savez(str(writer.file("golden.npz", "golden")), **golden)
+        if simulated is not None:
+            writer.file("model.int8.onnx", "model.int8").write_bytes(simulated)
         if model is not None:
             writer.file("model.bin", "model.bin").write_bytes(model)
         writer.finish(
             make_manifest(
-                target="x3",
-                input=contract,
-                embedding=EmbeddingContract(dim),
-                batch={"min": 1, "opt": 1, "max": 1},
-                files=writer.entries(),
+                **{
+                    "target": "x3",
+                    "input": contract,
+                    "embedding": EmbeddingContract(dim),
+                    "batch": {"min": 1, "opt": 1, "max": 1},
+                    "files": writer.entries(),
+                    **more,
+                }
             )
         )
     return Bundle.open(path)

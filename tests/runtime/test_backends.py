@@ -219,7 +219,9 @@ def test_missing_onnxruntime_is_one_sentence(tmp_path, monkeypatch):
     bundle = Bundle.open(make_bundle(tmp_path / "b"))
     monkeypatch.delitem(sys.modules, "runtime.backends.onnxruntime", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as if it were not installed
-    with pytest.raises(ReidEdgeError, match=r"ONNX Runtime cannot be imported.*run reid-build"):
+    with pytest.raises(
+        ReidEdgeError, match=r"needs ONNX Runtime.*cannot be imported.*run reid-build"
+    ):
         open_backend(bundle)
 
 

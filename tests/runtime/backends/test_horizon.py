@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from runtime.backends import open_backend
 from runtime.backends.base import Backend
-from runtime.backends.horizon import HorizonBackend
+from runtime.backends.horizon import GOOD_COSINE, MIN_COSINE, HorizonBackend, check_golden
 from runtime.contract import InputContract
 from runtime.embedder import Embedder
-from runtime.errors import ReidEdgeError
+from runtime.errors import ReidEdgeError, VerificationError
 from runtime.nv12 import preprocess_nv12, through_nv12
 from runtime.preprocess import preprocess
 from tests.runtime.fake_hobot_dnn import (
@@ -65,6 +65,12 @@ def model(tmp_path):
         return path
 
     return write
+
+
+def unit_noise(shape):
+    """(N, D) rows of unit length."""
+    noise = np.random.RandomState(0).normal(size=shape)
+    return (noise / np.linalg.norm(noise, axis=1, keepdims=True)).astype(np.float32)
 
 
 def refused(call):
@@ -211,7 +217,7 @@ def test_missing_or_broken_file_is_one_sentence(monkeypatch, tmp_path):
 def test_another_machine_is_told_where_the_backend_runs(monkeypatch, model):
     monkeypatch.setitem(sys.modules, "hobot_dnn", None)  # as if it were not installed
     message = refused(lambda: HorizonBackend(model()))
-    assert "hobot_dnn cannot be imported" in message and 'backend="onnxruntime"' in message
+    assert "hobot_dnn cannot be imported" in message and "--backend onnxruntime" in message
 
 
 def test_a_failed_run_is_one_sentence(monkeypatch, model, capsys):
@@ -324,7 +330,66 @@ def test_a_model_of_another_bundle_is_refused(monkeypatch, tmp_path, contract, d
 
 def test_what_the_bundle_cannot_serve_is_refused(monkeypatch, tmp_path):
     install(monkeypatch)
-    message = refused(lambda: open_backend(make_x3_bundle(tmp_path / "none"), "horizon"))
-    assert "holds no model compiled for the X3 (it holds report)" in message
+    bundle = make_x3_bundle(tmp_path / "none")
+    message = refused(lambda: open_backend(bundle, "horizon"))
+    assert "holds no model compiled for the X3" in message and "--fold none" in message
+    assert refused(lambda: open_backend(bundle)) == message  # not the board's slow CPU instead
+    other = make_x3_bundle(tmp_path / "other", target="xavier")
+    assert "was exported for xavier" in refused(lambda: open_backend(other, "horizon"))
     bundle = make_x3_bundle(tmp_path / "b", make_bin())
     assert "is int8, not fp32" in refused(lambda: open_backend(bundle, precision="fp32"))
+
+
+def test_a_folded_bundle_runs_where_there_is_no_board(monkeypatch, tmp_path, caplog):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setitem(sys.modules, "hobot_dnn", None)  # what import does where there is none
+    opened = []
+    monkeypatch.setattr(
+        "runtime.backends.onnxruntime.OnnxRuntimeBackend",
+        lambda model, *_, **__: opened.append(model.name),
+    )
+    with caplog.at_level(logging.WARNING, logger="runtime.backends"):
+        open_backend(
+            make_x3_bundle(tmp_path / "b", make_bin(), precision="int8", simulated=b"onnx")
+        )
+    assert opened == ["model.int8.onnx"] and "only simulates" in caplog.text
+
+
+@pytest.mark.parametrize("kind, worst", [("NV12_SEPARATE", 0.99), ("float32", 0.9999)])
+def test_the_board_is_compared_with_the_simulation(
+    monkeypatch, tmp_path, caplog, model, kind, worst
+):
+    install(monkeypatch)
+    backend = HorizonBackend(model(tensor_type=kind))
+    golden = tmp_path / "golden.npz"
+    suffix = "_nv12" if kind.startswith("NV12") else ""
+    inputs = (preprocess_nv12 if suffix else preprocess)(crops(4), CONTRACT)
+    right = seen(crops(4)) if suffix else network(preprocess(crops(4), CONTRACT))
+    np.savez(golden, **{"inputs" + suffix: inputs, "embedding_int8" + suffix: right})
+    assert worst < check_golden(backend, golden) <= 1.0001 and not caplog.records
+    other = right + 0.4 * np.linalg.norm(right, axis=1, keepdims=True) * unit_noise(right.shape)
+    np.savez(golden, **{"inputs" + suffix: inputs, "embedding_int8" + suffix: other})
+    assert MIN_COSINE < check_golden(backend, golden) < GOOD_COSINE
+    assert "agrees with the simulation to a cosine of 0." in caplog.text
+    np.savez(golden, **{"inputs" + suffix: inputs, "embedding_int8" + suffix: right[::-1]})
+    with pytest.raises(VerificationError, match="differ from the simulation's: cosine"):
+        check_golden(backend, golden)
+    np.savez(golden, embedding_int8=np.full_like(right, np.nan), inputs=inputs)
+    if suffix:
+        assert check_golden(backend, golden) is None  # a bundle of an earlier version
+    else:
+        with pytest.raises(VerificationError):
+            check_golden(backend, golden)
+
+
+def test_a_bundle_brings_its_golden_embeddings_to_the_board(monkeypatch, tmp_path):
+    install(monkeypatch)
+    inputs, wrong = (
+        preprocess_nv12(crops(2), CONTRACT),
+        network(preprocess(crops(2), CONTRACT))[::-1],
+    )
+    bundle = make_x3_bundle(
+        tmp_path / "b", make_bin(), golden={"inputs_nv12": inputs, "embedding_int8_nv12": wrong}
+    )
+    with pytest.raises(VerificationError, match="compile the exported config"):
+        open_backend(bundle)
