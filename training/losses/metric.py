@@ -7,7 +7,7 @@ float32 also under autocast (in float64 for float64).
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 from runtime.errors import ReidEdgeError
@@ -97,10 +97,6 @@ class TripletLoss(nn.Module):
         margin: In units of the distance, >= 0; None for the soft margin.
         distance: ``"euclidean"`` or ``"cosine"``.
 
-    Attributes:
-        n_skipped: 0-dim int64, anchors of the latest batch that were left out. A tensor, so that only
-            who reads it waits for the device.
-
     Raises:
         ReidEdgeError: ``margin`` or ``distance`` is not one of these.
     """
@@ -118,14 +114,12 @@ class TripletLoss(nn.Module):
                 " use 'euclidean'."
             )
         self.margin, self.distance = margin, distance
-        self.n_skipped = torch.zeros((), dtype=torch.int64)
 
     @full_precision
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         """(N, D) features and (N,) labels to a scalar."""
         distances = pairwise_distance(features, self.distance)
         farthest, nearest, valid = hardest_pairs(distances, labels)
-        self.n_skipped = (~valid).sum()
         gap = farthest - nearest
         loss = F.softplus(gap) if self.margin is None else F.relu(gap + self.margin)
         return mean_where(valid, loss)
@@ -138,7 +132,8 @@ class CenterLoss(nn.Module):
     centers are not parameters: as in the paper's algorithm they follow the features by a rule of
     their own, after each batch in training mode: of the n samples of a class,
     ``c <- c - rate * sum(c - x) / (1 + n)``. So the weight of this loss and the optimiser's settings
-    do not reach them, and a state dict keeps them. In eval mode they stay.
+    do not reach them, and a state dict keeps them. In eval mode they stay. Where several processes
+    train together, they follow the features of all, so all must call this equally often.
 
     Args:
         classes: K identities; labels are in 0..K-1.
@@ -174,6 +169,10 @@ class CenterLoss(nn.Module):
         """Move the centers; ``offset`` is (N, D) feature minus center."""
         pull = torch.zeros_like(self.centers).index_add_(0, labels, offset.to(self.centers.dtype))
         count = torch.bincount(labels, minlength=len(self.centers))
+        if distributed.is_available() and distributed.is_initialized():
+            # DDP hands out the first process's buffers, so that what only others know would be lost.
+            distributed.all_reduce(pull)
+            distributed.all_reduce(count)
         self.centers.add_(self.rate * pull / (1 + count)[:, None])
 
 
@@ -189,9 +188,6 @@ class CircleLoss(nn.Module):
         scale: gamma, > 0.
         margin: m, in [0, 1).
 
-    Attributes:
-        n_skipped: 0-dim int64, anchors of the latest batch that were left out.
-
     Raises:
         ReidEdgeError: ``scale`` or ``margin`` is out of range.
     """
@@ -204,14 +200,12 @@ class CircleLoss(nn.Module):
                 " use 128 and 0.25."
             )
         self.scale, self.margin = scale, margin
-        self.n_skipped = torch.zeros((), dtype=torch.int64)
 
     @full_precision
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         """(N, D) features and (N,) labels to a scalar."""
         positive, negative = pair_masks(labels)
         valid = positive.any(1) & negative.any(1)
-        self.n_skipped = (~valid).sum()
         unit = unit_rows(features)
         within, between = circle_terms(unit @ unit.T, self.margin)
         own = (-self.scale * within).masked_fill(~positive, -torch.inf).logsumexp(1)

@@ -105,7 +105,6 @@ def test_triplet_is_the_mean_over_mined_triplets(batch, margin):
     loss = TripletLoss(margin)
     value = loss(features, labels).item()
     assert value == pytest.approx(sum(terms) / len(terms) if terms else 0.0)
-    assert loss.n_skipped.item() == len(features) - len(gaps)
 
 
 def test_triplet_by_hand():
@@ -140,7 +139,6 @@ def test_batch_without_valid_anchors(loss, labels):
     value = loss(x, torch.tensor(labels))
     value.backward()
     assert value.item() == 0.0 and torch.equal(x.grad, torch.zeros_like(x))
-    assert loss.n_skipped.item() == len(labels)
 
 
 @pytest.mark.parametrize("loss", [TripletLoss(2.0), TripletLoss(None), CircleLoss()])
@@ -149,10 +147,8 @@ def test_lonely_anchors_count_only_as_negatives(loss):
     x = torch.tensor([[1.0, 0.1], [1.0, 0.2], [0.9, 0.4], [1.0, 0.5]], requires_grad=True)
     labels = torch.tensor([0, 0, 1, 1])
     value = loss(x, labels)
-    assert loss.n_skipped.item() == 0
     far = torch.tensor([[-1.0e3, -2.0e2]])
     more = loss(torch.cat([x, far]), torch.tensor([0, 0, 1, 1, 2]))
-    assert loss.n_skipped.item() == 1
     assert value.item() > 0 and more.item() == pytest.approx(value.item(), rel=1e-5)
 
 
