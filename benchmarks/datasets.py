@@ -11,13 +11,20 @@ from typing import Any
 import numpy as np
 
 from benchmarks.metrics import JUNK_ID
-from calibration.layouts import IMAGE_SUFFIXES, UNKNOWN, Crop, parse_reid_name
+from calibration.layouts import (
+    IMAGE_SUFFIXES,
+    UNKNOWN,
+    VIEWS,
+    Crop,
+    is_hidden,
+    parse_reid_name,
+)
 from runtime.errors import ReidEdgeError
 
 _EXPECTED = (
     "expected query/ and bounding_box_test/ (Market-1501, DukeMTMC-reID, CUHK03-NP), "
     "list_query.txt and list_gallery.txt (MSMT17), query/<id>/ and gallery/<id>/, or one folder "
-    "per identity"
+    "per identity, with images or rear/, front/ and side/ in it"
 )
 
 
@@ -76,8 +83,9 @@ def open_retrieval_set(root: str | Path, *, seed: int = 0) -> RetrievalSet:
                        because the protocol removes its own camera.
     ================== =====================================================================
 
-    In the folder layouts an identity is a folder, and -1 as its name is junk. Cameras are read
-    from the names (``_c<camera>``) if all images carry one.
+    In the folder layouts an identity is a folder, and -1 as its name is junk; its images may lie in
+    folders ``rear``, ``front`` and ``side`` inside, as for training. Cameras are read from the names
+    (``_c<camera>``) if all images carry one.
 
     Args:
         root: Folder of the set.
@@ -171,7 +179,7 @@ def _without_junk(root, query, gallery, layout, cameras, seed=None) -> Retrieval
 
 def _images(folder: Path) -> list[Path]:
     """Image files directly in ``folder``, sorted by name; other files (Thumbs.db) are not crops."""
-    files = (p for p in folder.iterdir() if not p.name.startswith("."))
+    files = (p for p in folder.iterdir() if not is_hidden(p.name))
     return sorted(p for p in files if p.suffix.lower() in IMAGE_SUFFIXES)
 
 
@@ -204,7 +212,7 @@ def _read_list(list_path: Path, images: Path) -> list[Crop]:
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return sorted(p for p in root.iterdir() if p.is_dir() and not is_hidden(p.name))
 
 
 def _number_identities(names: set[str]) -> dict[str, int]:
@@ -216,7 +224,8 @@ def _crops_in_folders(root: Path, identities: dict[str, int]) -> list[Crop]:
     """Crops of ``root/<identity>/*`` with the camera of the name, or none where it has none."""
     crops = []
     for folder in _folders(root):
-        for path in _images(folder):
+        views = [view for view in _folders(folder) if view.name.lower() in VIEWS]
+        for path in sorted(path for part in (folder, *views) for path in _images(part)):
             parsed = parse_reid_name(path.name)
             camera_id = parsed[1] if parsed else UNKNOWN
             crops.append(Crop(path, identities[folder.name], camera_id))

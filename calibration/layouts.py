@@ -10,18 +10,26 @@
 | ``flat`` | images of any name | -1; -1 |
 
 Query and gallery crops are refused: ranges fitted to the test set would flatter its accuracy.
+Hidden files and folders, and those that systems make, are passed over.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import ReidEdgeError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+# Photographs in formats that OpenCV does not read everywhere; they are named, not taken.
+OTHER_IMAGE_SUFFIXES = frozenset(
+    {".avif", ".dng", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".tif", ".tiff"}
+)
+# Folders around images that say from which side people are seen.
+VIEWS = ("rear", "front", "side")
 UNKNOWN = -1
 
 _TRAIN_FOLDERS = ("bounding_box_train", "train_all", "train")
@@ -36,6 +44,8 @@ _TEST_FOLDERS = frozenset(
         "mask_test_v2",
     }
 )
+# What systems put beside images: thumbnails of a NAS, leavings of archives, deleted files.
+_SYSTEM_FOLDERS = frozenset({"__macosx", "#recycle", "#snapshot", "$recycle.bin", "lost+found"})
 # Too common a word to refuse where it is only some parent of the folder given.
 _TEST_FOLDERS_HERE = _TEST_FOLDERS | {"test"}
 _MSMT17_LISTS = ("list_train.txt", "list_val.txt")
@@ -75,6 +85,11 @@ def parse_reid_name(file_name: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is none of the user's: hidden, or made by a system."""
+    return name.startswith((".", "@")) or name.lower() in _SYSTEM_FOLDERS
+
+
 def training_crops(root: str | Path) -> tuple[list[Crop], str]:
     """List the training crops under a folder.
 
@@ -94,19 +109,34 @@ def training_crops(root: str | Path) -> tuple[list[Crop], str]:
     _refuse_test_folder(root)
     if (root / _MSMT17_LISTS[0]).is_file():
         return _msmt17_crops(root), "msmt17"
-    for name in _TRAIN_FOLDERS:
-        if (root / name).is_dir():
-            root = root / name
-            break
-    try:
-        paths = sorted(_images_under(root))
-    except OSError as error:
-        raise ReidEdgeError(f"Cannot list {error.filename}: {error.strerror}.") from None
+    root = _training_folder(root)
+    paths = _files_under(root, IMAGE_SUFFIXES)
     if not paths:
+        others = Counter(path.suffix.lower() for path in _files_under(root, OTHER_IMAGE_SUFFIXES))
+        found = ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(others.items()))
         raise ReidEdgeError(
-            f"No images found under {root}; expected {', '.join(sorted(IMAGE_SUFFIXES))} files."
+            f"No images found under {root}; expected {', '.join(sorted(IMAGE_SUFFIXES))} files"
+            + (f", got {found}; convert them to .jpg or .png." if found else ".")
         )
     return _labelled(root, paths)
+
+
+def images_not_read(root: str | Path) -> list[Path]:
+    """Photographs among the training images whose format is not read, sorted by path.
+
+    Args:
+        root: As for ``training_crops``, which must have accepted it. Where lists name the images
+            (MSMT17) there are none.
+    """
+    root = Path(root)
+    if (root / _MSMT17_LISTS[0]).is_file():
+        return []
+    return _files_under(_training_folder(root), OTHER_IMAGE_SUFFIXES)
+
+
+def _training_folder(root: Path) -> Path:
+    """The folder of training crops in a data set's root, or the folder itself."""
+    return next((root / name for name in _TRAIN_FOLDERS if (root / name).is_dir()), root)
 
 
 def _refuse_test_folder(root: Path) -> None:
@@ -119,17 +149,27 @@ def _refuse_test_folder(root: Path) -> None:
                 )
 
 
-def _images_under(folder: Path) -> Iterator[Path]:
+def _files_under(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """All files of these suffixes, at any depth, sorted by path."""
+    try:
+        return sorted(path for path in _visible(folder) if path.suffix.lower() in suffixes)
+    except OSError as error:
+        raise ReidEdgeError(f"Cannot list {error.filename}: {error.strerror}.") from None
+
+
+def _visible(folder: Path) -> Iterator[Path]:
     for entry in folder.iterdir():
-        if entry.is_dir():
-            if entry.name.lower() in _TEST_FOLDERS_HERE:
-                raise ReidEdgeError(
-                    f"{folder} contains test crops ({entry.name}) and no training folder "
-                    f"({', '.join(_TRAIN_FOLDERS)}); give the folder of training crops itself."
-                )
-            yield from _images_under(entry)
-        elif entry.suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith("."):
+        if is_hidden(entry.name):
+            continue
+        if not entry.is_dir():
             yield entry
+        elif entry.name.lower() in _TEST_FOLDERS_HERE:
+            raise ReidEdgeError(
+                f"{folder} contains test crops ({entry.name}) and no training folder "
+                f"({', '.join(_TRAIN_FOLDERS)}); give the folder of training crops itself."
+            )
+        else:
+            yield from _visible(entry)
 
 
 def _labelled(root: Path, paths: list[Path]) -> tuple[list[Crop], str]:

@@ -23,11 +23,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from calibration.layouts import UNKNOWN
+from calibration.layouts import UNKNOWN, VIEWS
 from runtime.errors import ReidEdgeError
 from runtime.preprocess import read_image
 from training.labels import LAYOUTS, Labelled, read_labels
-from training.views import VIEWS, read_views, same_file_key
+from training.views import read_views, same_file_key
 
 # Names that say which part of a data set a folder is, not which data set.
 _PART_NAMES = ("bounding_box_train", "train", "train_all", "mask_train_v2", "labeled", "detected")

@@ -6,11 +6,17 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from calibration.layouts import UNKNOWN, Crop, parse_reid_name, training_crops
+from calibration.layouts import (
+    UNKNOWN,
+    VIEWS,
+    Crop,
+    images_not_read,
+    parse_reid_name,
+    training_crops,
+)
 from runtime.errors import ReidEdgeError
 from training.cuhk03 import files_by_stem, missing_image
 from training.cuhk03_mat import RAW_NAME, read_new_protocol
-from training.views import VIEWS
 
 LAYOUTS = ("market1501", "dukemtmc", "cuhk03-np", "msmt17", "cuhk03", "folders")
 
@@ -25,7 +31,7 @@ class Labelled(NamedTuple):
         path: The image file.
         identity: Number or folder name, as the data set writes it; one kind per data set.
         camera_id: Camera as numbered by the data set; -1 where unknown.
-        view: One of ``training.views.VIEWS``, or None where unknown.
+        view: One of ``calibration.layouts.VIEWS``, or None where unknown.
     """
 
     path: Path
@@ -41,7 +47,7 @@ class Labels(NamedTuple):
         layout: One of ``LAYOUTS``.
         images: Those to train on, sorted by path.
         left_out: Reason to number of images that are no training images.
-        problems: One sentence per file that has no label.
+        problems: One sentence per file that has no label, or a format that is not read.
     """
 
     layout: str
@@ -61,13 +67,31 @@ def read_labels(
             f"Only MSMT17 has validation images to train on, but {root} is {layout}; leave the "
             "option out."
         )
-    if layout == "folders":
-        return _from_folders(root, [crop.path for crop in crops])
     if layout == "cuhk03":
         return _from_protocol(root, protocol)  # type: ignore[arg-type]
     if layout == "msmt17":
         return _from_msmt17_lists(root, crops, include_val)
-    return _from_names(root, crops, layout)
+    if layout == "folders":
+        labels = _from_folders(root, [crop.path for crop in crops])
+    else:
+        labels = _from_names(root, crops, layout)
+    return _with_images_not_read(labels, root)
+
+
+def _with_images_not_read(labels: Labels, root: Path) -> Labels:
+    """The labels, and a problem for each photograph of a format that is not read."""
+    others = images_not_read(root)
+    if not others:
+        return labels
+    problems = [
+        f"{path.relative_to(root)} is of a format that is not read; convert it to .jpg or .png."
+        for path in others
+    ]
+    suffixes = ", ".join(sorted({path.suffix.lower() for path in others}))
+    return labels._replace(
+        left_out={**labels.left_out, f"of formats that are not read ({suffixes})": len(others)},
+        problems=[*labels.problems, *problems],
+    )
 
 
 def _chosen_layout(

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from calibration.layouts import VIEWS
 from runtime.errors import ReidEdgeError
 
-VIEWS = ("rear", "front", "side")
 _HEADER = ["path", "view"]
 
 

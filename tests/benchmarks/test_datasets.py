@@ -156,6 +156,21 @@ def test_identity_folders_without_cameras_draw_one_query_per_identity(tmp_path):
         assert removed == [query.path]
 
 
+def test_folders_of_views_inside_an_identity_hold_its_images(tmp_path):
+    """What trains with views must be judged as it is."""
+    names = ["anna/rear/1.jpg", "anna/Front/1.jpg", "ben/side/1.jpg", "ben/2.jpg"]
+    root = touch(tmp_path / "own", *names, "ben/@eaDir/3.jpg", "@eaDir/4.jpg", ".thumbs/5.jpg")
+    found = open_retrieval_set(root)
+    assert sorted(crop.path.relative_to(root).as_posix() for crop in found.gallery) == sorted(names)
+    assert [crop.person_id for crop in found.query] == [0, 1]
+    assert {crop.person_id for crop in found.gallery} == {0, 1}
+    split = tmp_path / "split"
+    touch(split / "query", "anna/rear/1.jpg", "ben/rear/1.jpg")
+    touch(split / "gallery", "anna/front/1.jpg", "ben/1.jpg")
+    found = open_retrieval_set(split)
+    assert (len(found.query), len(found.gallery)) == (2, 2)
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from calibration.layouts import Crop, parse_reid_name, training_crops
+from calibration.layouts import Crop, images_not_read, parse_reid_name, training_crops
 from runtime.errors import ReidEdgeError
 
 
@@ -124,6 +124,31 @@ def test_folders_without_images_are_refused(tmp_path):
         training_crops(tmp_path)
     with pytest.raises(ReidEdgeError, match="no folder"):
         training_crops(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    "folder", [".thumbs", "@eaDir", "@eaDir/anna", "__MACOSX", "anna/@eaDir", "#recycle", ".query"]
+)
+def test_folders_of_systems_are_no_identities(tmp_path, folder):
+    touch(tmp_path, "anna/a.jpg", "ben/b.jpg", f"{folder}/x.jpg", "anna/._a.jpg", "anna/@x.jpg")
+    crops, layout = training_crops(tmp_path)
+    assert layout == "folders" and [crop.path.name for crop in crops] == ["a.jpg", "b.jpg"]
+    assert images_not_read(tmp_path) == []
+
+
+def test_a_folder_inside_a_hidden_one_is_the_users_own(tmp_path):
+    touch(tmp_path, ".cache/people/anna/a.jpg")
+    assert len(training_crops(tmp_path / ".cache" / "people")[0]) == 1
+
+
+def test_photographs_of_other_formats_are_listed(tmp_path):
+    touch(tmp_path / "train", "anna/a.jpg", "anna/b.HEIC", "ben/c.tiff", "ben/notes.txt")
+    touch(tmp_path, "train/.thumbs/d.heic", "holiday/e.heic")
+    assert len(training_crops(tmp_path)[0]) == 1
+    expected = [tmp_path / "train" / name for name in ("anna/b.HEIC", "ben/c.tiff")]
+    assert images_not_read(tmp_path) == images_not_read(tmp_path / "train") == expected
+    with pytest.raises(ReidEdgeError, match=r"got 1 \.heic; convert them to \.jpg or \.png"):
+        training_crops(tmp_path / "holiday")
 
 
 def test_market1501(shared):

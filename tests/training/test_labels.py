@@ -156,6 +156,27 @@ def test_one_folder_per_identity(tmp_path):
     assert labels.problems == ["f.jpg lies in no folder of an identity."]
 
 
+def test_photographs_of_other_formats_are_named_and_counted(tmp_path):
+    root = write_images(tmp_path / "own", "anna/a.jpg", "ben/b.jpg")
+    for name in ("anna/a.HEIC", "ben/c.tiff", "zoe/d.heic", ".thumbs/e.heic"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(b"photo")
+    labels = read(root)
+    assert [image.identity for image in labels.images] == ["anna", "ben"]
+    assert labels.left_out == {"of formats that are not read (.heic, .tiff)": 3}
+    assert labels.problems == [
+        f"{name} is of a format that is not read; convert it to .jpg or .png."
+        for name in ("anna/a.HEIC", "ben/c.tiff", "zoe/d.heic")
+    ]
+
+
+def test_thumbnails_of_a_system_are_no_person(tmp_path):
+    names = ["anna/a.jpg", "ben/b.jpg", ".thumbs/a.jpg", "@eaDir/b.jpg", "anna/@eaDir/c.jpg"]
+    labels = read(write_images(tmp_path, *names))
+    assert [image.identity for image in labels.images] == ["anna", "ben"]
+    assert (labels.left_out, labels.problems) == ({}, [])
+
+
 @pytest.mark.parametrize("folder", ["train", "train_all", "bounding_box_train"])
 def test_identities_in_a_training_folder(tmp_path, folder):
     root = write_images(tmp_path / folder, "anna/a.jpg", "ben/side/b.jpg", "x.jpg").parent
