@@ -16,8 +16,7 @@ of queries and gallery images are refused.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -25,14 +24,12 @@ from typing import Any
 
 from calibration.layouts import UNKNOWN, VIEWS
 from runtime.errors import ReidEdgeError
-from runtime.preprocess import read_image
 from training.labels import LAYOUTS, Labelled, read_labels
 from training.views import read_views, same_file_key
 
 # Names that say which part of a data set a folder is, not which data set.
 _PART_NAMES = ("bounding_box_train", "train", "train_all", "mask_train_v2", "labeled", "detected")
-_NAMED = 5  # files named in a report; all are in ``problems``
-_DECODE_THREADS = 4
+_NAMED = 5  # files and people named in a report; all files are in ``problems``
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class TrainingSet:
         layout: One of ``LAYOUTS``.
         crops: The images; labels run from 0 to ``identities - 1``.
         left_out: Reason to number of images that are not used.
-        problems: One sentence per file that is not used because something is wrong with it.
+        problems: One sentence per file with which something is wrong.
     """
 
     name: str
@@ -82,9 +79,38 @@ class TrainingSet:
         """Known cameras, in order."""
         return tuple(sorted({crop.camera_id for crop in self.crops} - {UNKNOWN}))
 
+    def images_per_person(self) -> dict[str, int]:
+        """Number of images by identity, as the data set writes it, in order of the labels."""
+        names = {crop.person: crop.person_name for crop in self.crops}
+        counts = Counter(crop.person for crop in self.crops)
+        return {names[person]: counts[person] for person in sorted(names)}
+
+    def with_problems(self, problems: Iterable[str]) -> TrainingSet:
+        """The same with more problems."""
+        return replace(self, problems=(*self.problems, *problems))
+
+    def reduced(self, crops: Sequence[TrainingCrop], reason: str) -> TrainingSet:
+        """Some of the crops, people numbered again; the others are counted as left out.
+
+        Raises:
+            ReidEdgeError: Too few to train on.
+        """
+        dropped = len(self.crops) - len(crops)
+        if not dropped:
+            return self
+        labels = {person: i for i, person in enumerate(sorted({crop.person for crop in crops}))}
+        smaller = replace(
+            self,
+            crops=tuple(replace(crop, person=labels[crop.person]) for crop in crops),
+            left_out={**self.left_out, reason: dropped},
+        )
+        _check_usable(smaller)
+        return smaller
+
     def record(self) -> dict[str, Any]:
         """JSON-able counts, for reports and checkpoints."""
-        each = sorted(Counter(crop.person for crop in self.crops).values())
+        each = sorted(self.images_per_person().values())
+        cameras = Counter(crop.camera_id for crop in self.crops)
         views = Counter(crop.view or "unknown" for crop in self.crops)
         return {
             "name": self.name,
@@ -92,14 +118,19 @@ class TrainingSet:
             "images": len(self.crops),
             "identities": self.identities,
             "cameras": list(self.cameras),
+            "images_per_camera": {str(camera): cameras[camera] for camera in self.cameras},
             "images_per_identity": {"min": each[0], "median": median(each), "max": each[-1]},
             "views": {view: views[view] for view in (*VIEWS, "unknown") if views[view]},
             "left_out": dict(self.left_out),
             "problems": len(self.problems),
         }
 
-    def report(self) -> str:
-        """What is used and what is not, a few lines for people."""
+    def report(self, images: int = 1) -> str:
+        """What is used and what is not, a few lines for people.
+
+        Args:
+            images: How many images of a person a batch shows; who has fewer is said.
+        """
         facts = self.record()
         each = facts["images_per_identity"]
         cameras = f"{len(self.cameras)} cameras" if self.cameras else "unknown cameras"
@@ -108,6 +139,12 @@ class TrainingSet:
             f"identities, {cameras}",
             f"images per identity: {each['min']} to {each['max']}, median {each['median']:g}",
         ]
+        few = [name for name, count in self.images_per_person().items() if count < images]
+        if few:
+            lines.append(
+                f"few images: {len(few):,} of {self.identities:,} people have fewer than {images} "
+                f"images and are repeated: {_some(few)}"
+            )
         if set(facts["views"]) != {"unknown"}:
             views = ", ".join(f"{view} {count:,}" for view, count in facts["views"].items())
             lines.append(f"views: {views}")
@@ -115,9 +152,7 @@ class TrainingSet:
             reasons = ", ".join(f"{count:,} {why}" for why, count in self.left_out.items())
             lines.append(f"left out: {reasons}")
         if self.problems:
-            more = len(self.problems) - _NAMED
-            named = " ".join(self.problems[:_NAMED])
-            lines.append(f"problems: {named}" + (f" And {more:,} more." if more > 0 else ""))
+            lines.append(f"problems: {_first_problems(self)}")
         return "\n".join(lines)
 
 
@@ -181,72 +216,25 @@ def limit_identities(training_set: TrainingSet, count: int) -> TrainingSet:
     if count < 2:
         raise ReidEdgeError(f"Training needs at least 2 identities, got a limit of {count}.")
     kept = [crop for crop in training_set.crops if crop.person < count]
-    return _keep(training_set, kept, f"of identities beyond the first {count}", ())
+    return training_set.reduced(kept, f"of identities beyond the first {count}")
 
 
-def check_readable(training_set: TrainingSet, progress: Callable[[str, int], Any]) -> list[str]:
-    """Decode every image once.
-
-    Args:
-        training_set: The images.
-        progress: ``progress(label, total)`` makes a bar with ``update(n)`` and ``close()``.
-
-    Returns:
-        One sentence per image that is missing, empty, cut short or no image.
-    """
-    return list(_unreadable(training_set, progress).values())
-
-
-def leave_out_unreadable(
-    training_set: TrainingSet, progress: Callable[[str, int], Any]
-) -> TrainingSet:
-    """The images that ``check_readable`` has nothing against; the others become problems.
+def require_pairs(training_set: TrainingSet) -> None:
+    """Refuse a set of which batches of persons with several images would hold few pairs.
 
     Raises:
-        ReidEdgeError: Too few are left to train on.
+        ReidEdgeError: Fewer than half of the people have two images.
     """
-    unreadable = _unreadable(training_set, progress)
-    kept = [crop for crop in training_set.crops if crop.path not in unreadable]
-    return _keep(training_set, kept, "that cannot be read", unreadable.values())
-
-
-def _unreadable(training_set: TrainingSet, progress: Callable[[str, int], Any]) -> dict[Path, str]:
-    def sentence(crop: TrainingCrop) -> str | None:
-        try:
-            read_image(crop.path)
-        except ReidEdgeError as error:
-            return str(error)
-        return None
-
-    bar = progress("checking images", len(training_set.crops))
-    problems = {}
-    try:
-        with ThreadPoolExecutor(_DECODE_THREADS) as pool:
-            for crop, problem in zip(training_set.crops, pool.map(sentence, training_set.crops)):
-                if problem is not None:
-                    problems[crop.path] = problem
-                bar.update(1)
-    finally:
-        bar.close()
-    return problems
-
-
-def _keep(
-    training_set: TrainingSet, crops: list[TrainingCrop], reason: str, problems: Iterable[str]
-) -> TrainingSet:
-    """A set of some of the crops, people numbered again."""
-    dropped = len(training_set.crops) - len(crops)
-    if not dropped:
-        return training_set
-    labels = {person: i for i, person in enumerate(sorted({crop.person for crop in crops}))}
-    smaller = replace(
-        training_set,
-        crops=tuple(replace(crop, person=labels[crop.person]) for crop in crops),
-        left_out={**training_set.left_out, reason: dropped},
-        problems=(*training_set.problems, *problems),
-    )
-    _check_usable(smaller)
-    return smaller
+    each = training_set.images_per_person()
+    alone = sum(count < 2 for count in each.values())
+    if 2 * alone > len(each):
+        raise ReidEdgeError(
+            f"{alone:,} of {len(each):,} people in {training_set.name} have a single image "
+            f"({_some([name for name, count in each.items() if count < 2])}), so most of a batch "
+            "could not show two images of one person; at least half of the people need two. Add "
+            "images, remove these people, or set sampler.kind=uniform with losses that need no "
+            "pairs."
+        )
 
 
 def _with_views(images: list[Labelled], csv_path: str | Path, root: Path) -> list[Labelled]:
@@ -269,6 +257,17 @@ def _with_views(images: list[Labelled], csv_path: str | Path, root: Path) -> lis
     return viewed
 
 
+def _some(names: Sequence[str]) -> str:
+    """The first few names, for a sentence."""
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+
+
+def _first_problems(training_set: TrainingSet) -> str:
+    more = len(training_set.problems) - _NAMED
+    named = " ".join(training_set.problems[:_NAMED])
+    return named + (f" And {more:,} more." if more > 0 else "")
+
+
 def _name(root: Path) -> str:
     folder = root.resolve()
     return f"{folder.parent.name}/{folder.name}" if folder.name in _PART_NAMES else folder.name
@@ -277,14 +276,28 @@ def _name(root: Path) -> str:
 def _check_usable(training_set: TrainingSet) -> None:
     """Refuse what no loss can learn from."""
     each = Counter(crop.person for crop in training_set.crops)
-    problems = " ".join(("", *training_set.problems[:1]))
     if len(each) < 2:
+        problems = _first_problems(training_set)
         raise ReidEdgeError(
             f"Training needs images of at least 2 identities, got {len(each)} in "
-            f"{training_set.name}; give more people.{problems}"
+            f"{training_set.name}; give more people.{' ' if problems else ''}{problems}"
         )
     if sum(count > 1 for count in each.values()) < 2:
         raise ReidEdgeError(
             f"Training needs at least 2 identities with 2 images or more, but {training_set.name} "
             f"has {len(training_set.crops)} images of {len(each)} identities; add images."
         )
+
+
+def check_readable(training_set: TrainingSet, progress: Callable[[str, int], Any]) -> list[str]:
+    from training.image_check import unreadable_images
+
+    return list(unreadable_images(training_set.crops, progress).values())
+
+
+def leave_out_unreadable(
+    training_set: TrainingSet, progress: Callable[[str, int], Any]
+) -> TrainingSet:
+    from training.image_check import check_images
+
+    return check_images(training_set, progress, lambda line: None, skip_unreadable=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import platform
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -21,6 +23,8 @@ from training.distributed import Processes
 from training.recipe import Recipe
 
 SCHEMA = 1
+# Of what a fingerprint notices; the first, without a number, knew file names and people only.
+_FINGERPRINT = 2
 
 
 def new_record(
@@ -96,9 +100,66 @@ def provenance(
     }
 
 
+def machine_change(record: Mapping[str, Any], stored: Mapping[str, Any]) -> str | None:
+    """What differs between the machine a run goes on on and that it was on, as a line for people."""
+    facts = [
+        (name, entry.get(name), now.get(name))
+        for now, entry, names in (
+            (record, stored, ("device", "threads")),
+            (record["versions"], stored.get("versions", {}), ("torch", "numpy", "opencv")),
+        )
+        for name in names
+    ]
+    changed = [f"{name} {then}, now {now}" for name, then, now in facts if then != now]
+    if not changed:
+        return None
+    return (
+        f"the run was on another machine or set-up ({'; '.join(changed)}): images come in the same "
+        "order, but weights may differ in rounding from those of a run without interruption"
+    )
+
+
 def fingerprint(found: TrainingSet) -> str:
-    """Changes with the names, order and labels of the training images."""
+    """Changes with the training images: their order, folders, sizes, people and views.
+
+    What is in the files is not read; another image of the very same size is not noticed. The folder
+    itself may be moved.
+    """
+    above = Path(os.path.commonpath([crop.path.parent for crop in found.crops]))
     digest = hashlib.sha256()
     for crop in found.crops:
-        digest.update(f"{crop.path.name} {crop.person}\n".encode())
-    return digest.hexdigest()[:16]
+        name = crop.path.relative_to(above).as_posix()
+        line = (name, _size(crop.path), crop.person, crop.view)
+        digest.update(f"{json.dumps(line)}\n".encode())
+    return f"{_FINGERPRINT}:{digest.hexdigest()[:16]}"
+
+
+def check_same_images(then: str, now: str, folder: Path) -> None:
+    """Refuse to resume on other images.
+
+    Args:
+        then, now: Fingerprints of the run's start and of today.
+        folder: The run's folder.
+
+    Raises:
+        ReidEdgeError: They differ, or cannot be compared.
+    """
+    again = f"start again in another --out, from {folder / 'last.pth'} with --init if that is there"
+    if ":" not in then:
+        raise ReidEdgeError(
+            f"{folder} was started by an older reid-edge, which did not note sizes, folders and "
+            "views of the training images, so that nobody can tell whether they are the same now; "
+            f"resume with that version or {again}."
+        )
+    if then != now:
+        raise ReidEdgeError(
+            f"{folder} was started with other training images, labels or views ({then}, now {now}); "
+            f"resume with the same or {again}."
+        )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise ReidEdgeError(f"Cannot read image {path}: {error.strerror or error}.") from None

@@ -16,20 +16,23 @@ from benchmarks.datasets import open_retrieval_set
 from models.checkpoint import LoadedNetwork, load_network
 from models.spec import build_network
 from runtime.errors import ReidEdgeError
+from training import determinism
 from training.augment import Pipeline
-from training.data import (
-    TrainingSet,
-    check_readable,
-    leave_out_unreadable,
-    limit_identities,
-    open_training_set,
-)
+from training.data import TrainingSet, limit_identities, open_training_set, require_pairs
 from training.distributed import Processes, join
+from training.image_check import check_images, write_problems
 from training.initialize import initialize
 from training.loader import BatchLoader, CropImages
 from training.progress import Progress, silent
 from training.recipe import Recipe
-from training.record import continued_record, fingerprint, new_record, provenance
+from training.record import (
+    check_same_images,
+    continued_record,
+    fingerprint,
+    machine_change,
+    new_record,
+    provenance,
+)
 from training.run_folder import RunFolder
 from training.sampler import PKSampler, UniformSampler
 from training.signals import stopped_by_signals
@@ -115,11 +118,12 @@ def _train(options: TrainOptions, processes: Processes, progress: Progress, say:
         state = folder.load_state()
     elif processes.first:  # the others may come here when the first has made it
         folder.check_free()
-    _seed(recipe.seed)
+    determinism.fix(recipe.seed, processes.device)
     found = _open_data(options, progress, say)
     images = fingerprint(found)
     if state is not None:
-        _check_same_place(state, images, processes.world_size, folder)
+        check_same_images(state["fingerprint"], images, folder.path)
+        _check_same_processes(state["world_size"], processes.world_size, folder)
     sampler = _sampler(recipe, found, processes)
     evaluation = open_retrieval_set(options.evaluation) if options.evaluation else None
     teacher = _load_teacher(options)
@@ -130,9 +134,13 @@ def _train(options: TrainOptions, processes: Processes, progress: Progress, say:
         say(str(initialize(network, options.init)))
     record = new_record(recipe, found, teacher, options.init, processes)
     if options.resume and (stored := folder.stored_record()) is not None:
+        if state is not None and (change := machine_change(record, stored)):
+            say(change)
         record = continued_record(record, stored, state is not None)
     if processes.first and not options.resume:
         folder.create(recipe.to_dict())
+    if processes.first and (written := write_problems(found, folder.path)):
+        say(written)
     processes.wait()
 
     paths = [crop.path for crop in found.crops]
@@ -201,15 +209,12 @@ def _open_data(options: TrainOptions, progress: Progress, say: Say) -> TrainingS
     )
     if options.identities is not None:
         found = limit_identities(found, options.identities)
-    if options.skip_unreadable:
-        found = leave_out_unreadable(found, progress)
-    elif unreadable := check_readable(found, progress):
-        raise ReidEdgeError(
-            f"{len(unreadable)} of {len(found.crops)} training images cannot be read "
-            f"({' '.join(unreadable[:3])}{' ...' if len(unreadable) > 3 else ''}); remove them or "
-            "pass --skip-unreadable."
-        )
-    say(found.report())
+    sampler = options.recipe.sampler
+    pairs = sampler.images if sampler.kind == "pk" else 1
+    found = check_images(found, progress, say, options.skip_unreadable)
+    say(found.report(pairs))
+    if pairs > 1:
+        require_pairs(found)
     return found
 
 
@@ -296,24 +301,12 @@ def _check_same_recipe(recipe: Recipe, folder: RunFolder) -> None:
         )
 
 
-def _check_same_place(
-    state: dict[str, Any], images: str, world_size: int, folder: RunFolder
-) -> None:
-    for what, then, now in (
-        ("other training images or labels", state["fingerprint"], images),
-        ("another number of processes", state["world_size"], world_size),
-    ):
-        if then != now:
-            raise ReidEdgeError(
-                f"{folder.path} was started with {what} ({then}, now {now}); resume with "
-                "the same or start again in another --out."
-            )
-
-
-def _seed(seed: int) -> None:
-    torch.manual_seed(seed)
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
+def _check_same_processes(then: int, now: int, folder: RunFolder) -> None:
+    if then != now:
+        raise ReidEdgeError(
+            f"{folder.path} was started with another number of processes ({then}, now {now}); "
+            "resume with the same or start again in another --out."
+        )
 
 
 def _mute(text: str) -> None: ...

@@ -1,6 +1,7 @@
 """Training sets: what is in them, what is said about them, what is refused."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,11 +12,11 @@ from tests.training.small_data import Bar, write_images
 from training.data import (
     TrainingCrop,
     TrainingSet,
-    check_readable,
-    leave_out_unreadable,
     limit_identities,
     open_training_set,
+    require_pairs,
 )
+from training.image_check import unreadable_images
 
 MARKET = [
     "0007_c1s1_000451_01.jpg",
@@ -63,6 +64,7 @@ def test_record_and_report(market):
         "images": 5,
         "identities": 2,
         "cameras": [1, 3, 6],
+        "images_per_camera": {"1": 2, "3": 2, "6": 1},
         "images_per_identity": {"min": 2, "median": 2.5, "max": 3},
         "views": {"unknown": 5},
         "left_out": {"junk (identity -1)": 1, "without a label": 1},
@@ -168,48 +170,31 @@ def test_a_limited_set_is_the_beginning_of_the_whole(counts, limit):
     assert sum(limited.left_out.values()) == sum(counts[limit:])
 
 
-def break_images(root):
-    (root / "a/1.jpg").write_bytes(b"")
-    png = root / "c/1.png"
-    png.write_bytes(png.read_bytes()[:-20])
-    (root / "c/2.jpg").write_text("no image")
+def people(counts):
+    """A set of people with so many images each, named a, b, c, ..."""
+    crops = [
+        TrainingCrop(Path(f"{name}/{i}.jpg"), person, name)
+        for person, (name, count) in enumerate(zip("abcdefghijkl", counts))
+        for i in range(count)
+    ]
+    return TrainingSet("set", "folders", tuple(crops))
 
 
-def test_unreadable_images_are_named_or_left_out(tmp_path):
-    names = [f"{who}/{i}.jpg" for who in "abd" for i in range(3)]
-    root = write_images(tmp_path, *names, "c/1.png", "c/2.jpg")
-    found = open_training_set(root)
-    bars = []
-
-    def progress(label, total):
-        bars.append(Bar(label, total))
-        return bars[-1]
-
-    assert check_readable(found, progress) == []
-    assert leave_out_unreadable(found, progress) is found
-    break_images(root)
-    sentences = check_readable(found, progress)
-    assert len(sentences) == 3
-    for sentence, name in zip(sentences, ("a/1.jpg", "c/1.png", "c/2.jpg")):
-        assert f"{name} is not an image" in sentence
-    assert all((bar.total, bar.done, bar.closed) == (11, 11, True) for bar in bars)
-
-    readable = leave_out_unreadable(found, progress)
-    assert readable.problems == tuple(sentences)
-    assert readable.left_out == {"that cannot be read": 3}
-    assert [crop.path.parent.name for crop in readable.crops] == [*"aabbbddd"]
-    # Identity c is gone, so d moves up.
-    assert [crop.person for crop in readable.crops] == [0, 0, 1, 1, 1, 2, 2, 2]
-    (root / "d/0.jpg").unlink()
-    assert "Cannot read image" in check_readable(readable, progress)[0]
+def test_the_report_says_who_has_fewer_images_than_a_batch_shows():
+    found = people([1, 4, 3, 1, 2, 9])
+    assert found.images_per_person() == {"a": 1, "b": 4, "c": 3, "d": 1, "e": 2, "f": 9}
+    line = "few images: {} of 6 people have fewer than {} images and are repeated: {}"
+    assert line.format(4, 4, "a, c, d, e") in found.report(4).splitlines()
+    assert line.format(2, 2, "a, d") in found.report(2).splitlines()
+    assert line.format(6, 10, "a, b, c, d, e, ...") in found.report(10).splitlines()
+    assert "few images" not in found.report() + people([4, 4]).report(4)
 
 
-def test_too_few_readable_images_are_refused(tmp_path):
-    root = write_images(tmp_path, "a/1.jpg", "a/2.jpg", "c/1.png", "c/2.jpg")
-    found = open_training_set(root)
-    break_images(root)
-    with pytest.raises(ReidEdgeError, match="at least 2 identities, got 1"):
-        leave_out_unreadable(found, Bar)
+def test_people_without_pairs_are_refused_where_they_are_the_most():
+    require_pairs(people([1, 1, 2, 5]))
+    with pytest.raises(ReidEdgeError, match=r"^3 of 5 people in set have a single image") as error:
+        require_pairs(people([1, 2, 1, 5, 1]))
+    assert "(a, c, e)" in str(error.value) and "sampler.kind=uniform" in str(error.value)
 
 
 def test_market1501(shared):
@@ -219,7 +204,7 @@ def test_market1501(shared):
     assert found.cameras == (1, 2, 3, 4, 5, 6)
     assert {crop.person for crop in found.crops} == set(range(751))
     assert found.record()["images_per_identity"]["max"] == 72
-    assert check_readable(limit_identities(found, 20), Bar) == []
+    assert unreadable_images(limit_identities(found, 20).crops, Bar) == {}
     for folder in ("query", "bounding_box_test"):
         with pytest.raises(ReidEdgeError, match="test crops"):
             open_training_set(shared / "data/market1501" / folder)

@@ -296,7 +296,7 @@ def test_resuming_with_something_else_is_refused(options, monkeypatch, teacher_f
     interrupted(taught, monkeypatch)
     longer = recipe({**TAUGHT, "schedule.epochs": 2, "seed": 3})
     refused(taught, r"another recipe \(different: schedule, seed\)", resume=True, recipe=longer)
-    refused(taught, "other training images or labels", resume=True, identities=7)
+    refused(taught, "other training images, labels or views", resume=True, identities=7)
     spec = NetworkSpec("resnet18", width=8, height_px=96, width_px=32)
     other = write_teacher(tmp_path / "other.pth", spec)
     refused(taught, "started with --teacher teacher.pth", resume=True, teacher=other)
