@@ -1,8 +1,7 @@
 """Logs of the Horizon toolchain, read: what really runs where, how similar, how fast.
 
-``hb_mapper`` prints a table with the columns Node, ON, Subgraph and Type, in ``makertbin`` followed
-by Cosine Similarity and Threshold, in newer versions also by a data type. Cells may be empty. A
-log may hold several runs; the last one counts.
+``hb_mapper`` prints a table of nodes, in ``makertbin`` also one of outputs; ``hb_table`` reads both.
+A log may hold several runs; the last one counts.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from export.x3.hb_table import LogNode, for_json, node_table, output_table, rank
 from runtime.errors import ReidEdgeError
 
 _START = re.compile(r"Start hb_mapper\.*")
@@ -23,44 +23,18 @@ _COMMAND = {
 # The manual prints one spelling, other versions the other.
 _CONVERTED = re.compile(r"Convert to runtime bin file suc+es+fully!")
 _CHECKED = "End model checking"
-_ERROR = re.compile(r"(?:^|\s)ERROR[:\s]\s*(.+)$")
-_HEAD = re.compile(r"^\s*Node\s+ON\s+Subgraph\s+Type\b")
-_ROW = re.compile(r"^\s*(\S.*?)\s+(BPU|CPU)\s+(id\((\d+)\)|--)\s+(\S+)(.*)$")
-_COLUMNS = ("Node", "ON", "Subgraph", "Type", "Cosine Similarity", "Threshold", "DataType")
-_NEXT = re.compile(r"^\s*(?:\d{4}-\d\d-\d\d|INFO\b|WARNING\b|ERROR\b)")  # what ends a table
-_OUTPUT_HEAD = re.compile(r"^\s*Node\s+Cosine Similarity\s+L1 Distance")
+# Newer versions print "file: ... func: ... line No: ..." instead of a level.
+_ERROR = re.compile(r"(?:^|\s)ERROR[:\s]\s*(.+)$|(exception in command:.*)$")
+_TRACEBACK = "Traceback (most recent call last):"
+_DECIMAL = r"([0-9]{1,12}(?:\.[0-9]*)?)"
 _PERF = re.compile(
-    r"FPS\s*=\s*([\d.]+),\s*latency\s*=\s*([\d.]+)\s*us(?:,\s*DDR\s*=\s*(\d+)\s*bytes)?"
-    r"(?:\s*\(see\s+([^)]+)\))?"
+    rf"FPS\s*=\s*{_DECIMAL},\s*latency\s*=\s*{_DECIMAL}\s*us"
+    r"(?:,\s*DDR\s*=\s*([0-9]{1,18})\s*bytes)?(?:\s*\(see\s+([^)]+)\))?"
 )
 _METHOD = re.compile(r"\bSelect (\S+) method\.")
 _VERSION = re.compile(
     r"\b(hb[_ ]mapper|hbdk runtime|hbdk|horizon_?nn)\s+version\s*:?\s*(\d[\w.]*)", re.IGNORECASE
 )
-_NUMBER = re.compile(r"^-?\d+(?:\.\d+)?(?:e[+-]?\d+)?$", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class LogNode:
-    """One row of the table; what the log leaves empty is None.
-
-    Attributes:
-        name: Node; long names are cut by the toolchain, with dots in front.
-        on: ``"BPU"`` or ``"CPU"``.
-        subgraph: Number of the BPU subgraph.
-        type: The toolchain's own operator type.
-        cosine: Similarity of the quantized to the float result.
-        threshold: Calibration threshold.
-        data_type: Such as ``"int8"`` or ``"int8/int32"`` (in / out).
-    """
-
-    name: str
-    on: str
-    subgraph: int | None
-    type: str
-    cosine: float | None = None
-    threshold: float | None = None
-    data_type: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,16 +84,30 @@ class HbLog:
     def worst_output_cosine(self) -> float | None:
         """Of the outputs, or of the last node with a similarity where outputs are not listed."""
         if self.output_cosine:
-            return min(self.output_cosine.values())
+            return min(self.output_cosine.values(), key=rank)
         return next((n.cosine for n in reversed(self.nodes) if n.cosine is not None), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {**asdict(self), "subgraphs": self.subgraphs}
+        """JSON-able; numbers that are not finite are text, as ``hb_table.for_json`` has it."""
+        nodes = [
+            {**asdict(n), "cosine": for_json(n.cosine), "threshold": for_json(n.threshold)}
+            for n in self.nodes
+        ]
+        outputs = {name: for_json(cosine) for name, cosine in self.output_cosine.items()}
+        return {
+            **asdict(self),
+            "nodes": nodes,
+            "output_cosine": outputs,
+            "subgraphs": self.subgraphs,
+        }
 
 
-def parse_hb_log(text: str) -> HbLog:
+def parse_hb_log(text: str, command: str = "") -> HbLog:
     """Read ``hb_mapper_checker.log``, ``hb_mapper_makertbin.log`` or what was printed.
+
+    Args:
+        text: The log.
+        command: Which command it is of, where the log itself does not get so far as to say it.
 
     Raises:
         ReidEdgeError: The text is no such log, or it ends before the run did.
@@ -127,10 +115,10 @@ def parse_hb_log(text: str) -> HbLog:
     lines = _last_run(text).splitlines()
     converted = any(_CONVERTED.search(line) for line in lines)
     checked = any(_CHECKED in line for line in lines)
-    nodes = _nodes(lines)
-    command = _command(lines, converted, checked, nodes)
+    nodes = node_table(lines)
+    command = _command(lines, converted, checked, nodes) or command
     success = converted if command == "makertbin" else checked
-    errors = tuple(m.group(1).strip() for m in map(_ERROR.search, lines) if m)
+    errors = tuple(_errors(lines))
     if not command or (not success and not errors):
         raise ReidEdgeError(
             "The hb_mapper log has %d lines and %s; give the whole log of a finished run."
@@ -149,7 +137,7 @@ def parse_hb_log(text: str) -> HbLog:
         success=success,
         errors=errors,
         nodes=tuple(nodes),
-        output_cosine=_output_cosine(lines),
+        output_cosine=output_table(lines),
         speeds=tuple(_speeds(lines)),
         method=next((m.group(1) for m in map(_METHOD.search, reversed(lines)) if m), None),
         versions=_versions(lines),
@@ -171,82 +159,22 @@ def _command(lines: list[str], converted: bool, checked: bool, nodes: list[LogNo
     return "checker" if checked or nodes else ""
 
 
-def _nodes(lines: list[str]) -> list[LogNode]:
-    """The rows of the last table."""
-    heads = [i for i, line in enumerate(lines) if _HEAD.match(line)]
-    if not heads:
-        return []
-    columns = _starts(lines[heads[-1]])
-    nodes = []
-    for line in lines[heads[-1] + 1 :]:
-        if set(line.strip()) <= {"-", "="}:  # rules, and the empty line
-            continue
-        row = _ROW.match(line)
-        if row is None:
-            if _NEXT.match(line):
-                break
-            raise ReidEdgeError(
-                "The hb_mapper log has a row of its node table that cannot be read, %r; give the "
-                "log as the tool wrote it." % line.strip()
-            )
-        name, on, _, subgraph, kind, rest = row.groups()
-        cells = _cells(rest, row.start(6), columns)
-        nodes.append(
-            LogNode(
-                name,
-                on,
-                None if subgraph is None else int(subgraph),
-                kind,
-                _float(cells.get("Cosine Similarity")),
-                _float(cells.get("Threshold")),
-                cells.get("DataType"),
-            )
-        )
-    return nodes
+def _errors(lines: list[str]) -> list[str]:
+    """Error lines, and the last line of each Python traceback."""
+    found = []
+    for i, line in enumerate(lines):
+        match = _ERROR.search(line)
+        if _TRACEBACK in line:
+            # Frames are indented; the exception stands where the traceback's own line begins.
+            text = next((t for t in lines[i + 1 :] if _indent(t) <= _indent(line)), "")
+        else:
+            text = (match.group(1) or match.group(2)) if match else ""
+        found.append(text.strip())
+    return [text for text in dict.fromkeys(found) if text]
 
 
-def _starts(head: str) -> dict[str, int]:
-    """Column -> position in the line."""
-    found = {c: head.find(c) for c in _COLUMNS}
-    in_out = head.find("In/Out DataType")
-    if in_out >= 0:
-        found["DataType"] = in_out
-    return {c: i for c, i in found.items() if i >= 0}
-
-
-def _cells(rest: str, offset: int, columns: dict[str, int]) -> dict[str, str]:
-    """The values behind the type, each put under the column it stands below.
-
-    Where spaces were lost on the way, a row has a value for every column or is read in order.
-    """
-    names = [c for c in columns if c in _COLUMNS[4:]]
-    values = [(m.group(), offset + m.start()) for m in re.finditer(r"\S+", rest)]
-    if len(values) >= len(names):
-        placed = dict(zip(names, (v for v, _ in values)))
-    else:
-        placed = {}
-        for value, start in values:
-            below = [c for c in names if columns[c] <= start]
-            if below:
-                placed[max(below, key=lambda c: columns[c])] = value
-    return {c: v for c, v in placed.items() if v != "--"}
-
-
-def _float(value: str | None) -> float | None:
-    return float(value) if value is not None and _NUMBER.match(value) else None
-
-
-def _output_cosine(lines: list[str]) -> dict[str, float]:
-    heads = [i for i, line in enumerate(lines) if _OUTPUT_HEAD.match(line)]
-    found: dict[str, float] = {}
-    for line in lines[heads[-1] + 1 :] if heads else ():
-        if set(line.strip()) <= {"-", "="}:
-            continue
-        cells = line.split()
-        if len(cells) < 5 or not all(_NUMBER.match(c) for c in cells[-4:]):
-            break
-        found[" ".join(cells[:-4])] = float(cells[-4])
-    return found
+def _indent(line: str) -> float:
+    return len(line) - len(line.lstrip()) if line.strip() else float("inf")
 
 
 def _speeds(lines: list[str]) -> list[SubgraphSpeed]:

@@ -76,11 +76,22 @@ def makertbin(
     return "\n".join(body) + "\n"
 
 
+NEWER = (
+    "file: tool_utils.py func: tool_utils line No: 326 "  # what newer versions print for a level
+)
+
 FAILED = f"""\
 {STAMP} INFO Start hb_mapper....
 {STAMP} INFO Start Model Convert....
 {STAMP} ERROR wrong input name: 'data', available: ['images']
 {STAMP} ERROR exception in command: makertbin
+"""
+
+TRACEBACK = """\
+Traceback (most recent call last):
+  File "/usr/local/bin/hb_tool", line 8, in <module>
+    sys.exit(main())
+ModuleNotFoundError: No module named 'hbdk'
 """
 
 BOARD = """\

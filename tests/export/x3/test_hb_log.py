@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.x3.hb_log import LogNode, parse_hb_log
+from export.x3.hb_log import parse_hb_log
+from export.x3.hb_table import LogNode
 from runtime.errors import ReidEdgeError
 from tests.export.x3 import hb_logs
-from tests.export.x3.hb_logs import CHECKER, FAILED, STAMP, makertbin
+from tests.export.x3.hb_logs import CHECKER, FAILED, NEWER, STAMP, TRACEBACK, makertbin
 
 
 def test_checker():
@@ -35,7 +37,7 @@ def test_checker():
     "success",
     ["Convert to runtime bin file successfully!", "Convert to runtime bin file sucessfully!"],
 )
-@pytest.mark.parametrize("line", ["INFO ", "file: tool_utils.py func: tool_utils line No: 326 "])
+@pytest.mark.parametrize("line", ["INFO ", NEWER])
 def test_makertbin_in_both_spellings_and_both_line_formats(success, line):
     log = parse_hb_log(makertbin(success, line=line))
     assert (log.command, log.success) == ("makertbin", True)
@@ -102,6 +104,109 @@ def test_success_without_a_table_and_broken_rows():
     broken = makertbin().replace("Split_6 ", "Split_6 GPU ").replace("BPU  id(0)     Split ", "")
     with pytest.raises(ReidEdgeError, match="cannot be read, 'Split_6 GPU"):
         parse_hb_log(broken)
+
+
+@pytest.mark.parametrize("value", ["nan", "-nan", "NaN", "inf", "-inf"])
+def test_a_similarity_that_is_not_finite_is_the_worst(value):
+    log = parse_hb_log(makertbin().replace("/neck/Gemm    0.991500", "/neck/Gemm    " + value))
+    assert log.worst_output_cosine is not None and not math.isfinite(log.worst_output_cosine)
+    # Without a table of outputs the last node speaks, not the one before it.
+    rows = [
+        row[:4] + (value, *row[5:]) if row[0] == "/neck/Gemm_reshape_output" else row
+        for row in hb_logs._ROWS
+    ]
+    text = makertbin(rows=rows).replace("L1 Distance", "L1")
+    log = parse_hb_log(text)
+    assert not log.output_cosine and not math.isfinite(log.nodes[-1].cosine or 0)
+    assert not math.isfinite(log.worst_output_cosine or 0)
+    assert json.loads(json.dumps(log.to_dict(), allow_nan=False))["nodes"][-1]["cosine"] in (
+        "nan", "inf", "-inf",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        f"{STAMP} WARNING the threshold of Split_6 is small",
+        f"{STAMP} WARNING Split_6 runs on CPU -- which is slow",  # read as a row, this would be one
+        f"{STAMP} {NEWER}the threshold is small:\n  see the manual",
+        "WARNING: something",
+    ],
+)
+@pytest.mark.parametrize("place", [1, 3, 6])
+def test_messages_between_the_rows(message, place):
+    lines = makertbin().splitlines()
+    head = next(i for i, line in enumerate(lines) if line.startswith("Node  "))
+    lines.insert(head + 1 + place, message)
+    assert parse_hb_log("\n".join(lines)).nodes == parse_hb_log(makertbin()).nodes
+
+
+def test_a_message_between_the_outputs():
+    row = "/neck/Gemm    0.991500           1.503200     0.060809     8.068202"
+    text = makertbin().replace(
+        row, f"{STAMP} INFO so far\n{row}\n{STAMP} INFO next\n" + row.replace("Gemm ", "Out2 ")
+    )
+    assert parse_hb_log(text).output_cosine == {"/neck/Gemm": 0.9915, "/neck/Out2": 0.9915}
+
+
+def test_a_broken_row_behind_a_message_is_not_passed_over():
+    text = (
+        makertbin()
+        .replace("Split_6 ", f"{STAMP} INFO so far\nSplit_6 ")
+        .replace("BPU  id(0)     Split ", "GPU  id(0)     Split ")
+    )
+    with pytest.raises(ReidEdgeError, match="cannot be read, 'Split_6"):
+        parse_hb_log(text)
+
+
+def test_a_failed_run_without_the_word_error():
+    text = FAILED.replace("INFO ", NEWER).replace("ERROR ", NEWER)
+    log = parse_hb_log(text)
+    assert (log.command, log.success) == ("makertbin", False)
+    assert log.errors == ("exception in command: makertbin",)
+
+
+def test_the_last_line_of_a_traceback_is_an_error():
+    log = parse_hb_log(TRACEBACK, "checker")
+    assert (log.command, log.success) == ("checker", False)
+    assert log.errors == ("ModuleNotFoundError: No module named 'hbdk'",)
+    chained = (
+        TRACEBACK
+        + "\nDuring handling of the above, another one:\n\n"
+        + TRACEBACK.replace("hbdk", "nn")
+    )
+    started = FAILED[: FAILED.index("ERROR")].rsplit("\n", 1)[0] + "\n"
+    assert len(parse_hb_log(started + chained).errors) == 2
+    indented = "\n".join("  " + line for line in (started + TRACEBACK).splitlines())
+    assert parse_hb_log(indented).errors == ("ModuleNotFoundError: No module named 'hbdk'",)
+    # Behind the table, where nothing says that it is over.
+    table = makertbin()[: makertbin().index(f"{STAMP} INFO The quantify")]
+    log = parse_hb_log(table + TRACEBACK)
+    assert not log.success and len(log.nodes) == 6 and len(log.errors) == 1
+    with pytest.raises(ReidEdgeError, match="ends before the run did"):
+        parse_hb_log(started + TRACEBACK.rsplit("\n", 2)[0])
+
+
+_PIECES = st.sampled_from(
+    [
+        *CHECKER.splitlines(), *makertbin().splitlines(), *FAILED.splitlines(),
+        *TRACEBACK.splitlines(), "Conv BPU id(٣) x", "x BPU id(9999999999999999999) y nan -inf 1e999",
+        "x CPU -- y", "FPS=1.2.3, latency = . us", "FPS=9.9, latency = 9. us, DDR = 99999 bytes",
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.one_of(_PIECES, st.text(max_size=60)), max_size=40), st.randoms())
+def test_any_text_is_read_or_refused_in_a_sentence(lines, random):
+    text = list("\n".join(lines))
+    for _ in range(random.randint(0, 4) if text else 0):
+        text[random.randrange(len(text))] = random.choice("0.-ne( \n")
+    try:
+        log = parse_hb_log("".join(text))
+    except ReidEdgeError:
+        return
+    json.dumps(log.to_dict(), allow_nan=False)
 
 
 def test_other_text():
