@@ -74,6 +74,16 @@ def test_changed_file_is_refused_by_name(tmp_path, change, role):
     assert Bundle.open(path, verify=False).find(role) == file
 
 
+def test_files_of_edited_roles_are_not_compared(tmp_path):
+    path = make_bundle(tmp_path / "bundle")
+    bundle = Bundle.open(path)
+    bundle.find("golden").write_bytes(b"edited")
+    bundle.find("calibration.cache").unlink()
+    assert Bundle.open(path, edited=("golden", "calibration.cache")).has("golden")
+    with pytest.raises(VerificationError, match=r"golden\.npz"):
+        Bundle.open(path, edited=("calibration.cache",))
+
+
 def test_missing_file_is_refused_by_name(tmp_path):
     path = make_bundle(tmp_path / "bundle")
     (path / "golden.npz").unlink()
