@@ -18,7 +18,9 @@ _SCRIPT = r"""
 # Needs hb_mapper on this machine, or docker and the vendor's image (HORIZON_IMAGE: another image).
 # BOARD_IP=address  the verifier also compares with the board.
 # TEST_IMAGE=file   the image it compares on, below this folder; else the vendor's own.
-# What the tools print is kept in @LOGS@/.
+# What the tools print is kept in @LOGS@/, and the configuration that they read.
+# The model counts as made when makertbin made it: where perf or verifier fail, a warning at the end
+# says so. The verifier without a board needs the vendor's hrt_tools beside it.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -60,9 +62,10 @@ in_container() {
   command -v docker >/dev/null ||
     fail "neither hb_mapper nor docker is on PATH; install docker and load $image (the vendor's \
 download), or install the vendor's wheels (hbdk, horizon_nn, horizon_tc_ui) under Python 3.8"
-  docker image inspect "$image" >/dev/null 2>&1 ||
-    fail "docker has no image $image; docker load the vendor's archive, docker pull it, or set \
-HORIZON_IMAGE"
+  local said
+  said=$(docker image inspect "$image" 2>&1 >/dev/null) ||
+    fail "docker cannot give the image $image, it says: ${said//$'\n'/ }; if it is missing, docker load \
+the vendor's archive, docker pull it, or set HORIZON_IMAGE"
   printf 'build.sh: in the container %s\n' "$image"
   docker run --rm --volume "$here:/data" --workdir /data \
     --env REID_EDGE_IN_CONTAINER=1 --env "BOARD_IP=${BOARD_IP:-}" \
@@ -74,25 +77,35 @@ give_back() {
   chown -R --reference="$here/build.sh" "$logs" "$results" hb_perf_result 2>/dev/null || true
 }
 
-# step NAME COMMAND...: run, show and keep what it prints; its own log files move along.
-step() {
+# attempt NAME COMMAND...: run, show and keep what it prints; its own log file moves along.
+attempt() {
   local name=$1 status=0
   shift
-  rm -f "hb_mapper_$name.log" "$logs/hb_mapper_$name.log"
   printf '\n=== %s: %s\n' "$name" "$*"
   "$@" 2>&1 | tee "$logs/$name.txt" || status=$?
   if [[ -f hb_mapper_$name.log ]]; then mv "hb_mapper_$name.log" "$logs/"; fi
-  ((status == 0)) || fail "$name failed with exit code $status; see $here/$logs/$name.txt"
+  return "$status"
 }
 
-# optional_step NAME COMMAND...: the same for a tool that may be absent, which is said at the end.
-skipped=()
+# step NAME COMMAND...: the same, and it must succeed.
+step() {
+  local status=0
+  attempt "$@" || status=$?
+  ((status == 0)) || fail "$1 failed with exit code $status; see $here/$logs/$1.txt"
+}
+
+# optional_step NAME COMMAND...: the same for a tool that may be absent or fail, which is said at the
+# end.
+notes=()
 optional_step() {
-  if command -v "$2" >/dev/null; then
-    step "$@"
-  else
-    skipped+=("$1 ($2 is not on PATH)")
+  local status=0
+  if ! command -v "$2" >/dev/null; then
+    notes+=("skipped $1 ($2 is not on PATH)")
+    return 0
   fi
+  attempt "$@" || status=$?
+  ((status == 0)) ||
+    notes+=("warning: $1 failed with exit code $status; see $here/$logs/$1.txt")
 }
 
 check_files
@@ -103,11 +116,19 @@ if ! command -v hb_mapper >/dev/null; then
 fi
 [[ -z ${REID_EDGE_IN_CONTAINER:-} ]] || trap give_back EXIT
 mkdir -p "$logs"
+bin=$results/$prefix.bin
+
+# What an earlier run left must not pass for this one's.
+rm -f "$bin" hb_mapper_*.log "$logs"/hb_mapper_*.log "$logs/config.yaml"
+for name in checker makertbin perf verifier; do rm -f "$logs/$name.txt"; done
+if [[ -f $logs/board.txt ]]; then
+  mv "$logs/board.txt" "$logs/board_before.txt"
+  notes+=("moved $logs/board.txt to $logs/board_before.txt, as it is of an earlier model")
+fi
+cp "$config" "$logs/config.yaml"
 
 step checker hb_mapper checker --model-type onnx --march @MARCH@ --model "$model" \
   --input-shape @INPUT_NAME@ @INPUT_SHAPE@
-bin=$results/$prefix.bin
-rm -f "$bin"
 step makertbin hb_mapper makertbin --config "$config" --model-type onnx
 # The tools spell it both ways.
 grep -Eq 'Convert to runtime bin file suc+es+fully!' "$logs"/*makertbin* ||
@@ -122,8 +143,8 @@ arguments=(-q "$quantized" -b "$bin")
 optional_step verifier hb_model_verifier "${arguments[@]}"
 
 printf '\nbuild.sh: made %s\n' "$here/$bin"
-for what in ${skipped[@]+"${skipped[@]}"}; do
-  printf 'build.sh: skipped %s\n' "$what"
+for note in ${notes[@]+"${notes[@]}"}; do
+  printf 'build.sh: %s\n' "$note"
 done
 """
 
@@ -131,8 +152,9 @@ done
 def build_script(config: Sections, config_name: str) -> str:
     """The text of ``build.sh``, to lie beside the configuration it was made from.
 
-    It runs from its own folder, on a host with ``hb_mapper`` or in the vendor's container, stops at
-    the first step that fails, says what is missing, and keeps all logs.
+    It runs from its own folder, on a host with ``hb_mapper`` or in the vendor's container, stops where
+    checker or makertbin fail, says what is missing, and keeps all logs of this run and none of an
+    earlier one.
 
     Args:
         config: The validated configuration; its paths are relative to the script.

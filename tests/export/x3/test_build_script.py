@@ -16,7 +16,7 @@ from runtime.contract import InputContract
 from runtime.errors import ReidEdgeError
 
 CONTRACT = InputContract(16, 8)
-COMMANDS = "bash cat chown dirname env grep mkdir mv rm tee wc".split()
+COMMANDS = "bash cat chown cp dirname env grep mkdir mv rm tee wc".split()
 
 # Each stand-in writes down how it was called and behaves as the manual says.
 HB_MAPPER = """
@@ -32,10 +32,13 @@ if [[ $1 == makertbin && -z ${SILENT:-} ]]; then
   echo "2023-04-30 12:46:11,222 INFO Convert to runtime bin file $SPELLING!" | tee -a hb_mapper_makertbin.log
 fi
 """
-OTHER = 'echo "%s $*" >>"$CALLS"\n'
+OTHER = """
+echo "%s $*" >>"$CALLS"
+[[ ${FAIL:-} != "${0##*/}" ]] || { echo "no hrt_tools" >&2; exit 4; }
+"""
 DOCKER = """
 echo "docker $*" >>"$CALLS"
-[[ $1 != image ]] || exit "${NO_IMAGE:-0}"
+[[ $1 != image || -z ${NO_IMAGE:-} ]] || { echo "$NO_IMAGE" >&2; exit 1; }
 """
 
 
@@ -107,7 +110,7 @@ def test_the_steps_in_order_on_a_host(bundle, spelling):
     logs = {p.name for p in (bundle / "logs").iterdir()}
     assert logs == {
         "checker.txt", "hb_mapper_checker.log", "makertbin.txt", "hb_mapper_makertbin.log",
-        "perf.txt", "verifier.txt",
+        "perf.txt", "verifier.txt", "config.yaml",
     }  # fmt: skip
     assert "Convert to runtime" in (bundle / "logs" / "makertbin.txt").read_text()
 
@@ -129,6 +132,19 @@ def test_absent_tools_are_skipped_aloud(bundle):
     assert "skipped verifier (hb_model_verifier is not on PATH)" in result.stdout
 
 
+@pytest.mark.parametrize(("name", "step"), [("hb_perf", "perf"), ("hb_model_verifier", "verifier")])
+def test_a_model_that_was_made_is_kept_where_perf_or_verifier_fail(bundle, name, step):
+    host_tools(bundle)
+    result, calls = run(bundle, FAIL=name)
+    assert result.returncode == 0 and len(calls) == 4
+    said = result.stdout.splitlines()
+    assert "made %s" % bundle in said[-2] and "no hrt_tools" in result.stdout
+    assert said[-1] == "build.sh: warning: %s failed with exit code 4; see %s/logs/%s.txt" % (
+        step, bundle, step,
+    )  # fmt: skip
+    assert (bundle / "model_output" / "net.bin").exists()
+
+
 @pytest.mark.parametrize("step", ["checker", "makertbin"])
 def test_a_failing_step_stops_and_keeps_its_log(bundle, step):
     host_tools(bundle)
@@ -148,14 +164,40 @@ def test_an_older_success_does_not_count(bundle):
     assert not (bundle / "model_output" / "net.bin").exists()
 
 
+@pytest.mark.parametrize("step", ["checker", "makertbin"])
+def test_nothing_of_an_earlier_run_is_left_where_a_step_fails(bundle, step):
+    host_tools(bundle)
+    run(bundle)
+    (bundle / "logs" / "board.txt").write_text("of the earlier model")
+    (bundle / "hb_mapper_makertbin.log").write_text("of a run that was killed")
+    result, _ = run(bundle, FAIL=step)
+    assert result.returncode == 1 and not (bundle / "model_output" / "net.bin").exists()
+    left = {p.name for p in (bundle / "logs").iterdir()}
+    own = {"%s.txt" % step, "hb_mapper_%s.log" % step, "config.yaml", "board_before.txt"}
+    assert left == own | (
+        {"checker.txt", "hb_mapper_checker.log"} if step == "makertbin" else set()
+    )
+
+
+def test_a_speed_of_an_earlier_model_is_put_aside_aloud(bundle):
+    host_tools(bundle)
+    (bundle / "logs").mkdir()
+    (bundle / "logs" / "board.txt").write_text("of the earlier model")
+    result, _ = run(bundle)
+    assert result.returncode == 0 and "moved logs/board.txt to" in result.stdout
+    assert (bundle / "logs" / "board_before.txt").read_text() == "of the earlier model"
+
+
 def test_without_tools_it_says_what_is_missing(bundle):
     result, _ = run(bundle)
     assert result.returncode == 1
     assert "neither hb_mapper nor docker" in result.stderr and IMAGE in result.stderr
     tool(bundle, "docker", DOCKER)
-    result, calls = run(bundle, NO_IMAGE="1")
-    assert result.returncode == 1 and "docker has no image " + IMAGE in result.stderr
-    assert calls == ["docker image inspect " + IMAGE]
+    for said in ("Error: No such image: x", "permission denied while\nconnecting to the daemon"):
+        result, calls = run(bundle, NO_IMAGE=said)
+        assert result.returncode == 1 and "cannot give the image " + IMAGE in result.stderr
+        assert "it says: %s; if it" % said.replace("\n", " ") in result.stderr
+        assert calls == ["docker image inspect " + IMAGE]
     result, _ = run(bundle, REID_EDGE_IN_CONTAINER="1")
     assert "has no hb_mapper" in result.stderr
 
@@ -208,7 +250,7 @@ def test_values_are_quoted():
     script = build_script(config_with(model_parameters__onnx_model="a b$(x).onnx"), "c.yaml")
     assert "model='a b$(x).onnx'\n" in script
     assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
-    assert "@" not in script.replace("${skipped[@]", "").replace("[@]}", "").replace('"$@"', "")
+    assert "@" not in script.replace("${notes[@]", "").replace("[@]}", "").replace('"$@"', "")
 
 
 @pytest.mark.parametrize(
