@@ -1,4 +1,4 @@
-"""``reid-train data``: CUHK03's MATLAB file in, a folder to train and evaluate on out."""
+"""``reid-train data``: CUHK03's MATLAB file in, a folder to train and evaluate on out; ``--check``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from runtime.errors import ReidEdgeError
+from training import check_cli
 
 _EPILOG = """examples:
   reid-train data cuhk-03.mat --kind labeled --out cuhk03-np \\
@@ -16,6 +17,8 @@ _EPILOG = """examples:
       767 people to train on, 700 to test on; then reid-train --data cuhk03-np/labeled ...
   reid-train data cuhk-03.mat --kind detected --split 0 --out cuhk03-classic
       the first of the twenty classic splits
+  reid-train data --check my_people/
+      what a training folder holds and what is wrong with it (--check . --help for its options)
 
 exit status: 0 done, 2 the input cannot be used, 130 interrupted
 """
@@ -24,7 +27,8 @@ exit status: 0 done, 2 the input cannot be used, 130 interrupted
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="reid-train data",
-        description="Write CUHK03 as a folder with bounding_box_train, query and bounding_box_test.",
+        description="Write CUHK03 as a folder with bounding_box_train, query and bounding_box_test; or "
+        "check any training folder.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -39,6 +43,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    if any(word.partition("=")[0] == "--check" for word in argv):
+        return check_cli.main(argv)
     arguments = parser().parse_args(argv)
     # Imported here so that --help and usage errors need neither h5py nor scipy.
     from training.cuhk03 import extract_cuhk03
