@@ -1,22 +1,24 @@
-"""The same bits from the same seed, as far as a machine can."""
+"""The same bits from the same seed, as far as a device can."""
 
 from __future__ import annotations
 
 import os
 
 import torch
+from torch.utils import deterministic
 
 
 def fix(seed: int, device: torch.device) -> None:
-    """Seed torch and choose algorithms that do not depend on the order in which threads come.
+    """Seed torch and choose algorithms whose result does not depend on who comes first.
 
-    On CUDA an operation that has no such algorithm is still computed, and torch warns of it: a
-    run there is better a little irreproducible than refused.
+    Where CUDA has none (max pooling's gradient), torch warns and goes on: such a run still sees the
+    same images in the same order, but its weights may differ in rounding.
     """
     torch.manual_seed(seed)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     if device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS picks by timing
-        torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, changes nothing
+        # Read when cuBLAS starts; without, it may share its workspace between streams.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time
         torch.use_deterministic_algorithms(True, warn_only=True)
