@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import shlex
 
+from export.x3.config import to_dict
 from export.x3.schema import Sections
 from runtime.errors import ReidEdgeError
 
 IMAGE = "openexplorer/ai_toolchain_ubuntu_20_x3j5_gpu:v1.0.0"
 LOGS = "logs"  # folder beside the script
+EXPORTED = "# Exported with: "  # in front of the configuration, as JSON on one line
 
 _SCRIPT = r"""
 #!/usr/bin/env bash
@@ -21,6 +24,8 @@ _SCRIPT = r"""
 # What the tools print is kept in @LOGS@/, and the configuration that they read.
 # The model counts as made when makertbin made it: where perf or verifier fail, a warning at the end
 # says so. The verifier without a board needs the vendor's hrt_tools beside it.
+# The configuration may be tuned; reid-export --fold compares it with this line.
+@EXPORTED@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -192,6 +197,7 @@ def build_script(config: Sections, config_name: str) -> str:
         "WORKING_DIR": shlex.quote(model.working_dir),
         "PREFIX": shlex.quote(model.output_model_file_prefix),
         "LOGS": LOGS,
+        "EXPORTED": EXPORTED + json.dumps(to_dict(config)),
         "IMAGE": IMAGE,
         "MARCH": model.march,
         "INPUT_NAME": shlex.quote(inputs.input_name[0]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from export.x3.build_script import IMAGE, build_script
+from export.x3.build_script import EXPORTED, IMAGE, build_script
 from export.x3.calibration_data import folder_name, write_calibration_data
 from export.x3.config import make_config, parse, to_dict, write_yaml
 from runtime.contract import InputContract
@@ -244,6 +245,14 @@ def config_with(**changes):
         section, key = name.split("__")
         data[section][key] = value
     return parse(data, "here")
+
+
+def test_it_holds_the_exported_configuration():
+    config = config_with(model_parameters__onnx_model="a\nb.onnx")
+    (line,) = (
+        line for line in build_script(config, "c.yaml").splitlines() if line.startswith(EXPORTED)
+    )
+    assert parse(json.loads(line[len(EXPORTED) :]), "line") == config
 
 
 def test_values_are_quoted():
