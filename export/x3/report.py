@@ -1,4 +1,4 @@
-"""What a report says about the X3: operators, simulated board, and the toolchain's own result."""
+"""What a report says about the X3: operators and simulated board; and what to do next."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from export.html_table import html_table
 from export.x3.check_report import size_text
+from export.x3.toolchain_report import toolchain_section
 
 
 def x3_section(part: dict[str, Any]) -> str:
@@ -37,7 +38,7 @@ def x3_section(part: dict[str, Any]) -> str:
             ),
             "<p>Behind the board's output the runtime does: %s. Input on the board: %s.</p>"
             % (escape(", ".join(part["cut"])), escape(part["input"])),
-            _toolchain(part["toolchain"]),
+            toolchain_section(part["toolchain"]),
         ]
     )
 
@@ -63,31 +64,3 @@ def _operators(operators: dict[str, Any]) -> str:
     if operators["cpu_nodes_of_plain_export"]:
         text += " (a plain export leaves %d there)" % operators["cpu_nodes_of_plain_export"]
     return text + ", %s between them per crop" % size_text(operators["traffic"]["total_bytes"])
-
-
-def _toolchain(result: dict[str, Any] | None) -> str:
-    if result is None:
-        return (
-            "<h3>Toolchain</h3><p>Not run yet. Run <code>x3/build.sh</code>, then "
-            "<code>reid-export --target x3 --fold BUNDLE</code> puts its result here.</p>"
-        )
-    rows = [
-        ["converted", "yes" if result["success"] else "no"],
-        ["nodes on the BPU", str(result["nodes"]["BPU"])],
-        ["nodes on the CPU", str(result["nodes"]["CPU"])],
-        ["subgraphs", str(result["subgraphs"])],
-        ["calibration method", str(result["calibration_method"])],
-        [
-            "cosine of the output",
-            "-" if result["output_cosine"] is None else "%.6f" % result["output_cosine"],
-        ],
-    ]
-    rows += [["error", text] for text in result["errors"]]
-    worst = [
-        [n["name"], n["type"], "-" if n["cosine"] is None else "%.6f" % n["cosine"]]
-        for n in result["worst_nodes"]
-    ]
-    return "<h3>Toolchain</h3>%s%s" % (
-        html_table(["said by hb_mapper", ""], rows),
-        html_table(["least exact node", "operator", "cosine"], worst) if worst else "",
-    )
