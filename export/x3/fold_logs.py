@@ -37,7 +37,9 @@ def read_build(folder: Path, model: onnx.ModelProto) -> dict[str, Any]:
     logs = folder / LOGS
     checker, makertbin = (_hb_log(logs, name) for name in ("checker", "makertbin"))
     if checker is None and makertbin is None:
-        raise ReidEdgeError(f"{logs} has no log of hb_mapper; run {folder.name}/build.sh first.")
+        raise ReidEdgeError(
+            f"{logs} has no log of hb_mapper; run {folder.resolve().name}/build.sh first."
+        )
     # Without a model of this run they are of an older one.
     made = (checker is None or checker.success) and makertbin is not None and makertbin.success
     part = toolchain_part(
@@ -65,7 +67,7 @@ def compiled_model(folder: Path, prefix: str, part: dict[str, Any]) -> Path | No
     if not found.is_file():
         raise ReidEdgeError(
             f"makertbin says that it made the model, but {found} is not there; run "
-            f"{folder.name}/build.sh again."
+            f"{folder.resolve().name}/build.sh again."
         )
     return found
 
