@@ -8,7 +8,7 @@ from pathlib import Path
 from calibration.methods import METHODS as CALIBRATION_METHODS
 from calibration.selection import SELECTIONS
 from export.improve import METHODS as IMPROVEMENTS
-from export.x3.config import INPUT_KINDS
+from export.x3.config import INPUT_KINDS, CompilerOptions
 from export.x3.layout import LAYOUTS
 from runtime.errors import ReidEdgeError
 from runtime.manifest import check_batch
@@ -16,7 +16,15 @@ from runtime.manifest import check_batch
 SIMULATED_TYPES = ("default", "mix", "kl", "max")
 TARGETS = ("xavier", "cpu", "x3")
 CALIBRATION_CROPS = {"xavier": 512, "cpu": 512, "x3": 100}  # the X3's toolchain asks for about 100
-X3_DEFAULTS = {"board_input": "nv12", "calibration_type": "default", "x3_layout": "bpu"}
+X3_DEFAULTS = {
+    "board_input": "nv12",
+    "calibration_type": "default",
+    "max_percentile": None,
+    "core_num": 1,
+    "optimize_level": "O3",
+    "layer_times": False,
+    "x3_layout": "bpu",
+}
 BATCHES = {
     "xavier": {"min": 1, "opt": 4, "max": 16},
     "cpu": {"min": 1, "opt": 4, "max": 16},
@@ -58,6 +66,10 @@ class ExportOptions:
     batch: dict[str, int] = None  # type: ignore[assignment]  # default: the target's own
     board_input: str = "nv12"
     calibration_type: str = "default"
+    max_percentile: float | None = None
+    core_num: int = 1
+    optimize_level: str = "O3"
+    layer_times: bool = False
     x3_layout: str = "bpu"
     out: Path | None = None
     force: bool = False
@@ -133,6 +145,15 @@ class ExportOptions:
                         getattr(self, name),
                     )
                 )
+
+        self.compiler.check(self.calibration_type)
+
+    @property
+    def compiler(self) -> CompilerOptions:
+        """What hb_mapper's configuration is given of these."""
+        return CompilerOptions(
+            self.max_percentile, self.core_num, self.optimize_level, self.layer_times
+        )
 
     def _check_ranges(self) -> None:
         if self.ranges is not None:

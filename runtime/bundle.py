@@ -211,17 +211,21 @@ class BundleWriter:
         return self.destination
 
 
-def check_destination(destination: Path, force: bool) -> None:
-    """Refuse to overwrite anything unless forced, and even then only a bundle or an empty folder."""
+def check_destination(destination: Path, force: bool, mark: str = MANIFEST_NAME) -> None:
+    """Refuse to overwrite anything unless forced, and even then only an export or an empty folder.
+
+    Args:
+        mark: The file by which an earlier export is known.
+    """
     if not destination.exists():
         return
     if not force:
         raise ReidEdgeError(
             "%s already exists; pass --force to replace it, or another --out." % destination
         )
-    is_bundle = (destination / MANIFEST_NAME).is_file()
-    if not destination.is_dir() or not (is_bundle or not any(destination.iterdir())):
+    is_export = (destination / mark).is_file()
+    if not destination.is_dir() or not (is_export or not any(destination.iterdir())):
         raise ReidEdgeError(
-            "%s exists and is not a bundle, so --force will not replace it; choose another --out."
-            % destination
+            "%s exists and is not a bundle (it has no %s), so --force will not replace it; choose "
+            "another --out." % (destination, mark)
         )

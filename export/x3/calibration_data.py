@@ -66,7 +66,7 @@ def write_calibration_data(
         )
     if count < 1:
         raise ReidEdgeError("The number of calibration files must be at least 1, got %d." % count)
-    usable = [crop for crop in crops if not _is_uniform(crop)]
+    usable = [crop for crop in crops if not is_uniform(crop)]
     if not usable:
         raise ReidEdgeError(
             "Calibration needs crops of people (about %d), got %d, of which %d are of one colour; "
@@ -114,7 +114,7 @@ def _train_type(contract: InputContract, kind: str) -> str:
     return "featuremap" if kind == "featuremap" else contract.color.lower()
 
 
-def _is_uniform(crop: Any) -> bool:
+def is_uniform(crop: Any) -> bool:
     """Black, blown out or otherwise of one colour; what is no image is left to the preprocessing."""
     if not isinstance(crop, np.ndarray) or crop.ndim != 3 or not crop.size:
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,47 @@ from runtime.contract import InputContract
 from runtime.errors import ReidEdgeError
 
 INPUT_KINDS = ("nv12", "rgb", "bgr", "featuremap")
+OPTIMIZE_LEVELS = ("O0", "O1", "O2", "O3")
 CALIBRATION_TYPES = ("default", "mix", "kl", "max", "skip")
 _SINGLE_LINE = 10**9  # characters; else the YAML writer folds long lines
+
+
+@dataclass(frozen=True)
+class CompilerOptions:
+    """What a user may choose of the rest of the configuration.
+
+    Attributes:
+        max_percentile: Share of values kept, 0.5..1, of the calibration type ``"max"``.
+        core_num: BPU cores for one inference, 1 or 2.
+        optimize_level: ``"O0"`` to ``"O3"``; anything below is for debugging.
+        debug: Also put the time of each layer into the .bin for the performance report; larger.
+    """
+
+    max_percentile: float | None = None
+    core_num: int = 1
+    optimize_level: str = "O3"
+    debug: bool = False
+
+    def check(self, calibration_type: str) -> None:
+        """Raise ReidEdgeError for a value hb_mapper does not take; names are the command's options."""
+        share = self.max_percentile
+        if share is not None and (calibration_type != "max" or not 0.5 < share <= 1):
+            raise ReidEdgeError(
+                "--max-percentile must be above 0.5 and at most 1 and goes with --calibration-type max, "
+                "got %s with %s." % (share, calibration_type)
+            )
+        if self.core_num not in (1, 2):
+            raise ReidEdgeError(
+                "--core-num must be 1 or 2, which the X3 has, got %d." % self.core_num
+            )
+        if self.optimize_level not in OPTIMIZE_LEVELS:
+            raise ReidEdgeError(
+                "--optimize-level must be one of %s, got %r."
+                % (", ".join(OPTIMIZE_LEVELS), self.optimize_level)
+            )
+
+
+COMPILER_DEFAULTS = CompilerOptions()
 
 
 def make_config(
@@ -27,11 +67,8 @@ def make_config(
     input_name: str,
     cal_data_dir: str | None,
     calibration_type: str = "default",
-    max_percentile: float | None = None,
     working_dir: str = "model_output",
-    core_num: int = 1,
-    optimize_level: str = "O3",
-    debug: bool = False,
+    compiler: CompilerOptions = COMPILER_DEFAULTS,
 ) -> Sections:
     """The configuration of a network with one input, NCHW, whose pixels the contract describes.
 
@@ -46,11 +83,8 @@ def make_config(
         input_name: Name of the network's input.
         cal_data_dir: Folder of calibration files; None only with ``calibration_type`` ``"skip"``.
         calibration_type: One of ``CALIBRATION_TYPES``.
-        max_percentile: Share of values kept, 0..1, of the calibration type ``"max"``.
         working_dir: Folder of the results.
-        core_num: BPU cores for one inference, 1 or 2.
-        optimize_level: ``"O0"`` to ``"O3"``; anything below is for debugging.
-        debug: Also put the time of each layer into the .bin for the performance report; larger.
+        compiler: The rest.
 
     Raises:
         ReidEdgeError: An unknown kind, an odd size for NV12, or a value the schema refuses.
@@ -79,8 +113,8 @@ def make_config(
     calibration: dict[str, Any] = {"preprocess_on": False, "calibration_type": calibration_type}
     if cal_data_dir is not None:
         calibration.update(cal_data_dir=cal_data_dir, cal_data_type="float32")
-    if max_percentile is not None:
-        calibration["max_percentile"] = max_percentile
+    if compiler.max_percentile is not None:
+        calibration["max_percentile"] = compiler.max_percentile
     return parse(
         {
             "model_parameters": {
@@ -94,9 +128,9 @@ def make_config(
             "calibration_parameters": calibration,
             "compiler_parameters": {
                 "compile_mode": "latency",
-                "debug": debug,
-                "core_num": core_num,
-                "optimize_level": optimize_level,
+                "debug": compiler.debug,
+                "core_num": compiler.core_num,
+                "optimize_level": compiler.optimize_level,
             },
         },
         "The X3 configuration",

@@ -108,6 +108,7 @@ def export_x3(options: ExportOptions, progress: Progress) -> X3Export:
         crops.calibration,
         crops.held_out,
         calibration_type=options.calibration_type,
+        max_percentile=1.0 if options.max_percentile is None else options.max_percentile,
         threads=options.threads,
         progress=progress,
     )
@@ -140,7 +141,7 @@ def _check_input(options: ExportOptions, loaded: LoadedNetwork) -> None:
     if options.board_input == "nv12" and (height % 2 or width % 16):
         raise ReidEdgeError(
             "NV12 input needs an even height and a width that is a multiple of 16, got %dx%d; pass "
-            "another --height and --width where the network allows it, or --board-input featuremap."
+            "another --height and --width (floats with --board-input featuremap run poorly on the board)."
             % (height, width)
         )
 

@@ -54,6 +54,7 @@ def write_x3(result: X3Export) -> tuple[Path, dict[str, Any]]:
             input_name=graph.model.graph.input[0].name,
             cal_data_dir=calibration["folder"],
             calibration_type=options.calibration_type,
+            compiler=options.compiler,
         )
         write_yaml(config, writer.file(f"{FOLDER}/{CONFIG}", "x3.config"))
         script = writer.file(f"{FOLDER}/build.sh", "x3.build")

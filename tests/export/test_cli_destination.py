@@ -70,7 +70,7 @@ def test_what_is_no_bundle_is_never_replaced(capsys, checkpoint, place):
     before = contents(place)
     for name in ("thesis", "file"):
         outcome = run(capsys, *FP16, "--weights", checkpoint, "--out", place / name, "--force")
-        assert outcome.status == 2 and "is not a bundle, so --force will not" in outcome.sentence
+        assert outcome.status == 2 and "so --force will not replace it" in outcome.sentence
     assert contents(place) == before
 
 
