@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Optional
 
@@ -18,8 +18,8 @@ from pydantic import ValidationError as PydanticError
 
 from models.spec import NetworkSpec
 from runtime.errors import ReidEdgeError
-from training.augment import Pipeline
 from training.augment.pipeline import STEPS
+from training.contradictions import check_consistent
 from training.settings import Data, Ema, Losses, Optimizer, Sampler, Schedule, Section, Teacher
 
 FOLDER = Path(__file__).resolve().parent / "recipes"
@@ -32,6 +32,18 @@ class Recipe(Section):
         default="custom", pattern=r"^[A-Za-z0-9_.-]+$", description="name of the recipe"
     )
     description: str = Field(default="", description="what it is for")
+    fine_tune: bool = Field(
+        default=False,
+        description="goes on from a trained network, which --init must name; a recipe without a "
+        "network section then takes architecture and input from it",
+    )
+    keep_start: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the starting weights in the network that is judged and saved "
+        "(fine_tune); keeps what few people of one place cannot teach",
+    )
     network: NetworkSpec = Field(description="what is trained, see models/spec.py")
     data: Data = Data()
     sampler: Sampler = Sampler()
@@ -57,21 +69,53 @@ class Recipe(Section):
         return self.model_dump(mode="json")
 
 
+def needs_start(recipe: str) -> str:
+    """What to say where a recipe fine-tunes and nothing is given to start from."""
+    return (
+        f"{recipe} fine-tunes a trained network; pass --init default, the network that comes with "
+        "reid-edge, or --init CHECKPOINT."
+    )
+
+
 def shipped() -> list[str]:
     """Names of the recipes that come with reid-edge."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def read_recipe(name: str | Path, changes: Mapping[str, str] | None = None) -> Recipe:
+def descriptions() -> dict[str, str]:
+    """What each shipped recipe is for."""
+    return {name: str(_read(name)[0].get("description", "")) for name in shipped()}
+
+
+def read_recipe(
+    name: str | Path,
+    changes: Mapping[str, str] | None = None,
+    network: Callable[[], NetworkSpec] | None = None,
+) -> Recipe:
     """Read a shipped recipe by name, or a YAML file by path.
 
     Args:
         name: ``"bot"``, ``"rga"``, ``"small"``, ..., or a path ending in ``.yaml`` or ``.yml``.
         changes: Dotted field to YAML text, e.g. ``{"schedule.epochs": "3"}``.
+        network: Gives the network of the checkpoint to start from, asked for only where the recipe
+            fine-tunes and has no network section of its own.
 
     Raises:
         ReidEdgeError: No such recipe, not YAML, unknown fields or values out of range.
     """
+    content, path = _read(name)
+    # The network comes first, so that single fields of it can be changed.
+    if content.get("fine_tune") is True and "network" not in content:
+        if network is None:
+            raise ReidEdgeError(needs_start(str(path)))
+        content["network"] = network().to_dict()
+    for dotted, text in (changes or {}).items():
+        _set(content, dotted, text)
+    return parse(content, str(path))
+
+
+def _read(name: str | Path) -> tuple[dict[str, Any], Path]:
+    """A recipe's fields as they stand in its file, and the file."""
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         path = FOLDER / f"{name}.yaml"
@@ -91,9 +135,22 @@ def read_recipe(name: str | Path, changes: Mapping[str, str] | None = None) -> R
         raise ReidEdgeError(
             f"{path} must be a YAML mapping of recipe fields, got {type(content).__name__}."
         )
-    for dotted, text in (changes or {}).items():
-        _set(content, dotted, text)
-    return parse(content, str(path))
+    return content, path
+
+
+_WHAT = {
+    "extra_forbidden": "is not a field of a recipe",
+    "unexpected_keyword_argument": "is not a field of a recipe",
+    "missing": "is missing",
+}
+
+
+def _said(message: str, value: Any) -> str:
+    """pydantic's "Input should be a valid integer, ..." with what was got instead."""
+    expected = message.removeprefix("Input should be ").partition(", ")[0]
+    if expected == message.partition(", ")[0]:  # it says something else
+        return f"is {value!r}: {message[:1].lower()}{message[1:]}"
+    return f"should be {expected}, got {value!r}"
 
 
 def parse(content: Mapping[str, Any], where: str) -> Recipe:
@@ -107,46 +164,15 @@ def parse(content: Mapping[str, Any], where: str) -> Recipe:
     except PydanticError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        what = {
-            "extra_forbidden": "is not a field of a recipe",
-            "unexpected_keyword_argument": "is not a field of a recipe",
-        }.get(first["type"], first["msg"])
+        what = _WHAT.get(first["type"]) or _said(first["msg"], first["input"])
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise ReidEdgeError(
             f"{where}: {field} {what}{more}; `reid-train --fields` lists all fields."
         ) from None
     except ReidEdgeError as error:  # from NetworkSpec
         raise ReidEdgeError(f"{where}: {error}") from None
-    _check_consistent(recipe, where)
+    check_consistent(recipe, where)
     return recipe
-
-
-def _check_consistent(recipe: Recipe, where: str) -> None:
-    """Refuse combinations that cannot train."""
-    losses, sampler = recipe.losses, recipe.sampler
-    try:
-        Pipeline.build(recipe.augment, _no_source)
-    except ReidEdgeError as error:
-        raise ReidEdgeError(f"{where}: {error}") from None
-    parts = [getattr(losses, name) for name in type(losses).model_fields]
-    if not any(part.weight > 0 for part in parts):
-        raise ReidEdgeError(f"{where}: there is no loss with a weight above 0; set one.")
-    for name in ("triplet", "circle"):  # without two images of a person they are always 0
-        if getattr(losses, name).weight > 0 and sampler.kind != "pk":
-            raise ReidEdgeError(f"{where}: the {name} loss needs sampler.kind pk, got uniform.")
-        if getattr(losses, name).weight > 0 and sampler.images < 2:
-            raise ReidEdgeError(
-                f"{where}: the {name} loss needs sampler.images of at least 2, got 1."
-            )
-    if losses.needs_bank and recipe.teacher.mode == "live":
-        raise ReidEdgeError(
-            f"{where}: losses.distill_similarity.bank needs a fixed teacher; set teacher.mode "
-            "fixed or bank false."
-        )
-
-
-def _no_source(rng):
-    raise AssertionError("parameters are checked without drawing")
 
 
 def fields(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[tuple[str, str, str]]:

@@ -27,7 +27,7 @@ class Sampler(Section):
     kind: Literal["pk", "uniform"] = Field(
         default="pk", description="pk: P persons with K images each per batch; uniform: any images"
     )
-    persons: PositiveInt = Field(default=16, description="P, persons per batch (pk)")
+    persons: int = Field(default=16, ge=2, description="P, persons per batch (pk)")
     images: PositiveInt = Field(default=4, description="K, images of each person per batch (pk)")
     batch: PositiveInt = Field(default=64, description="images per batch (uniform)")
     rear_weight: PositiveFloat = Field(
@@ -76,7 +76,7 @@ class Circle(Section):
         default=0.0, description="factor of the pair-wise loss; 0: off"
     )
     scale: PositiveFloat = Field(default=64.0, description="gamma of the paper")
-    margin: float = Field(default=0.25, ge=0, description="m of the paper")
+    margin: float = Field(default=0.25, ge=0, lt=1, description="m of the paper")
 
 
 class Distillation(Section):

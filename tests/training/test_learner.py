@@ -230,7 +230,7 @@ def test_network_without_a_neck_gets_a_batchnorm_too():
 @pytest.mark.parametrize("name", shipped())
 def test_losses_of_a_shipped_recipe(name):
     """Those with a weight, weighted, and together they train every parameter."""
-    losses = read_recipe(name).losses
+    losses = read_recipe(name, network=lambda: SPEC).losses
     weights = {key: value.weight for key, value in losses if value.weight}
     taught = {"teacher_dim": 64} if losses.need_teacher else {}
     learner = made(losses.model_dump(), **taught)
