@@ -33,6 +33,7 @@ class Task:
         provenance: Stored in every checkpoint.
         evaluation: Judged on this set, or not at all.
         teacher: (2, M, D) fixed embeddings, or a live teacher, or None.
+        judge_start: Judge the network before the first step too, so that the best can be the start.
         fingerprint: Of the training images; a run is resumed on the same only.
     """
 
@@ -46,4 +47,5 @@ class Task:
     provenance: dict[str, str | int | float]
     evaluation: RetrievalSet | None = None
     teacher: Tensor | LiveTeacher | None = None
+    judge_start: bool = False
     fingerprint: str = ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from models.adapters.native import save_network
 from runtime.contract import EmbeddingContract
 from runtime.errors import ReidEdgeError
+from training.blend import StartBlend
 from training.curves import draw_curves
 from training.distributed import Processes
 from training.ema import EmaNetwork
@@ -22,8 +22,10 @@ from training.evaluate import evaluate
 from training.learner import Learner
 from training.loader import Batch
 from training.optimizer import build_optimizer, set_backbone_frozen
+from training.position import Position
 from training.progress import Progress
 from training.run_folder import replace_file
+from training.said import JUDGED, accuracy_of, epoch_line, not_finite
 from training.schedule import LearningRate
 from training.task import Task
 
@@ -34,28 +36,6 @@ _LOG = logging.getLogger(__name__)
 
 class Interrupted(Exception):
     """The run was asked to stop; its state is saved."""
-
-
-@dataclass
-class Position:
-    """Where a run is: saved with the weights.
-
-    Attributes:
-        epoch, step: Next step to do.
-        losses: Sums of the epoch's losses so far, in the order of the learner.
-        total: Sum of the weighted loss.
-        elapsed_s: Time spent training, over all interruptions.
-        history: One row per finished epoch.
-        best: Best mAP so far.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    losses: list[float] = field(default_factory=list)
-    total: float = 0.0
-    elapsed_s: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
-    best: float = -1.0
 
 
 class Trainer:
@@ -86,6 +66,7 @@ class Trainer:
         self.learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(self.learner, recipe.optimizer)
         self.ema = EmaNetwork(task.network, recipe.ema.decay) if recipe.ema else None
+        self.blend = StartBlend(task.network, recipe.keep_start) if recipe.keep_start else None
         self._model: nn.Module = self.learner
         if processes.world_size > 1:
             self._model = DistributedDataParallel(
@@ -114,8 +95,10 @@ class Trainer:
 
     @property
     def judged(self) -> nn.Module:
-        """The network that is saved and evaluated: the running mean, where there is one."""
-        return self.ema.network if self.ema else self.task.network
+        """The network that is saved and evaluated: the running mean, where there is one, mixed
+        with the start, where the recipe asks for it."""
+        network = self.ema.network if self.ema else self.task.network
+        return self.blend.mixed(network) if self.blend else network
 
     def request_stop(self) -> None:
         """Stop behind the current step; safe to call from a signal handler."""
@@ -136,11 +119,21 @@ class Trainer:
         bar = self._progress("training", epochs * steps)
         bar.update(self.position.epoch * steps + self.position.step)
         try:
+            if self.task.judge_start and (self.position.epoch, self.position.step) == (0, 0):
+                self._judge_start()
             while self.position.epoch < epochs:
                 self._epoch(bar)
         finally:
             bar.close()
         return self.position.history[-1]
+
+    def _judge_start(self) -> None:
+        """Judge the network before the first step: training may make it worse."""
+        if self.processes.first and self.task.evaluation is not None:
+            self.position.start = self._evaluate()
+            self._keep_if_best({"epoch": 0, **self.position.start})
+            _LOG.log(JUDGED, "start: %s", accuracy_of(self.position.start))
+        self.processes.wait()
 
     def _epoch(self, bar) -> None:
         position, task = self.position, self.task
@@ -190,7 +183,7 @@ class Trainer:
         weights = [p for group in self.optimizer.param_groups for p in group["params"]]
         norm = nn.utils.clip_grad_norm_(weights, limit)
         if not self.processes.agree(bool(torch.isfinite(total.detach() + norm))):
-            raise ReidEdgeError(self._not_finite(batch, losses))
+            raise ReidEdgeError(self._not_finite(batch, total.detach(), losses))
         self.optimizer.step()
         if self.ema:
             self.ema.update(self.task.network)
@@ -205,18 +198,20 @@ class Trainer:
             return teacher[batch.flipped.long(), batch.indices].to(self.processes.device)
         return teacher(batch)
 
-    def _not_finite(self, batch: Batch, losses: Tensor) -> str:
-        paths = [self.task.paths[i] for i in batch.indices.tolist()]
-        names = [f"{path.parent.name}/{path.name}" for path in paths]  # as folders name the person
-        values = ", ".join(f"{n} {v:.3g}" for n, v in zip(self.learner.loss_names, losses.tolist()))
-        position = self.position
-        kept = "no checkpoint was written yet"
-        if self.task.folder.last.exists():
-            kept = f"{self.task.folder.last} is the last good network"
-        return (
-            f"The loss or its gradient is not finite in epoch {position.epoch + 1}, step "
-            f"{position.step + 1} ({values}), batch of {len(names)} images: {', '.join(names)}; "
-            f"lower optimizer.learning_rate or set optimizer.clip_norm ({kept})."
+    def _not_finite(self, batch: Batch, total: Tensor, losses: Tensor) -> str:
+        # Gradients are averaged, so one process's NaN is in all; its loss says whose batch it was.
+        finite = bool(torch.isfinite(total))
+        # Every process asks, whatever its own loss is: the question is a collective one.
+        if not self.processes.agree(finite) and finite:
+            return "The loss of another process is not finite; see the batch that it names."
+        position, folder = self.position, self.task.folder
+        return not_finite(
+            where=f"epoch {position.epoch + 1}, step {position.step + 1}",
+            losses=dict(zip(self.learner.loss_names, losses.tolist())),
+            batch=[self.task.paths[i] for i in batch.indices.tolist()],
+            folder=folder.path,
+            last=folder.last if folder.last.exists() else None,
+            learning_rate=self.task.recipe.optimizer.learning_rate,
         )
 
     def _finish_epoch(self, steps: int) -> None:
@@ -242,7 +237,8 @@ class Trainer:
         )
         if self.processes.first:
             self._write(row)
-            _LOG.info("%s", _line(row, recipe.schedule.epochs))
+            level = JUDGED if "mAP" in row else logging.INFO
+            _LOG.log(level, "%s", epoch_line(row, recipe.schedule.epochs))
         self.processes.wait()
         if self._asked_to_stop() and not last:
             raise Interrupted
@@ -264,9 +260,7 @@ class Trainer:
         """The files of a finished epoch; the state last, so that it never claims too much."""
         folder, position, recipe = self.task.folder, self.position, self.task.recipe
         self._save_network(folder.last, row)
-        if row.get("mAP", -1.0) > position.best:
-            position.best = row["mAP"]
-            self._save_network(folder.best, row)
+        self._keep_if_best(row)
         folder.write_curves(position.history)
         now = time.monotonic()
         if now - self._drawn > DRAW_EVERY_S or position.epoch == recipe.schedule.epochs:
@@ -274,6 +268,12 @@ class Trainer:
             replace_file(folder.curves_png, lambda p: draw_curves(position.history, title, p))
             self._drawn = now
         self._save_state()
+
+    def _keep_if_best(self, row: dict[str, float]) -> None:
+        position = self.position
+        if row.get("mAP", -1.0) > position.best:
+            position.best, position.best_epoch = row["mAP"], int(row["epoch"])
+            self._save_network(self.task.folder.best, row)
 
     def _save_network(self, path, row: dict[str, float]) -> None:
         notes = {**self.task.provenance, "epoch": int(row["epoch"])}
@@ -290,6 +290,7 @@ class Trainer:
                 "learner": self.learner.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "ema": self.ema and self.ema.state_dict(),
+                "start": self.blend and self.blend.state_dict(),
                 "random": torch.get_rng_state(),
                 "fingerprint": self.task.fingerprint,
                 "world_size": self.processes.world_size,
@@ -303,14 +304,6 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema:
             self.ema.load_state_dict(state["ema"])
+        if self.blend:
+            self.blend.load_state_dict(state["start"])
         torch.set_rng_state(state["random"])
-
-
-def _line(row: dict[str, float], epochs: int) -> str:
-    """An epoch for people who read a log."""
-    names = {"mAP": "mAP", "rank1": "Rank-1"}
-    judged = "".join(f", {label} {row[key]:.2f}" for key, label in names.items() if key in row)
-    return (
-        f"epoch {row['epoch']}/{epochs}: loss {row['total_loss']:.4f}{judged}, "
-        f"{row['elapsed_s']:.0f} s"
-    )

@@ -250,7 +250,9 @@ def test_a_learning_rate_that_explodes_is_one_sentence(people, tmp_path):
         trainer.run()
     message = str(error.value)
     assert_names_the_batch(message, trainer)
-    assert "lower optimizer.learning_rate" in message and "no checkpoint was written" in message
+    assert "no checkpoint was written yet. Resuming would meet the same batch again" in message
+    assert f"start anew with --out {tmp_path / 'run'}_2 and a lower learning rate" in message
+    assert "--set optimizer.learning_rate=3.3e+29, or" in message
     assert {p.name for p in (tmp_path / "run").iterdir()} == {"recipe.yaml"}
 
 
@@ -271,6 +273,7 @@ def test_loss_that_is_not_finite_leaves_the_last_good_network(people, tmp_path, 
     assert_names_the_batch(str(error.value), trainer)
     last = tmp_path / "run" / "last.pth"
     assert f"{last} is the last good network" in str(error.value)
+    assert f"start anew with --init {last} --out {tmp_path / 'run'}_2 and" in str(error.value)
     assert all(v.isfinite().all() for v in weights(last).values() if v.is_floating_point())
     again = make_trainer(people, tmp_path / "run", recipe({"schedule.epochs": 3}))
     again.restore(again.task.folder.load_state())
@@ -346,6 +349,76 @@ def test_accuracy_is_measured_when_due_and_the_best_network_kept(market, tmp_pat
     assert {"epoch: 4", "mAP: 60.5"} <= set(best.notes) and "mAP: 30.0" in last.notes
     assert trainer.position.best == 60.5
     assert trainer.task.network.training, "judging puts the network back into training mode"
+
+
+def judging(monkeypatch, *figures):
+    """Let the runs that follow measure these mAPs; returns the networks that were judged."""
+    measured, judged = iter(figures), []
+
+    def evaluate(network, *given):
+        judged.append(copied(network.state_dict()))
+        return {"mAP": next(measured), "rank1": 50.0}
+
+    monkeypatch.setattr(training.trainer, "evaluate", evaluate)
+    return judged
+
+
+@pytest.mark.parametrize(("end", "best_epoch"), [(60.0, 0), (80.0, 2)])
+def test_the_start_is_judged_and_may_be_the_best(market, tmp_path, monkeypatch, end, best_epoch):
+    settings = recipe({"schedule.epochs": 2, "ema.decay": 0.9})
+    judged = judging(monkeypatch, 70.0, end)
+    data = open_retrieval_set(market)
+    trainer = make_trainer(market, tmp_path / "run", settings, evaluation=data)
+    trainer.task.judge_start = True
+    start = copied(trainer.task.network.state_dict())
+    trainer.run()
+    assert_equal(judged[0], start)
+    position = trainer.position
+    assert position.start == {"mAP": 70.0, "rank1": 50.0}
+    assert (position.best, position.best_epoch) == (max(70.0, end), best_epoch)
+    best = load_network(tmp_path / "run" / "best.pth")
+    assert f"epoch: {best_epoch}" in best.notes and f"mAP: {position.best}" in best.notes
+    if best_epoch == 0:
+        assert_equal(dict(best.network.state_dict()), start)
+
+    plain = make_trainer(market, tmp_path / "plain", settings, evaluation=data)
+    judging(monkeypatch, end)
+    plain.run()
+    assert_equal(
+        plain.learner.state_dict(), trainer.learner.state_dict(), "judging changes nothing"
+    )
+
+
+def test_saved_network_keeps_its_share_of_the_start(people, tmp_path):
+    settings = recipe({"fine_tune": True, "keep_start": 0.25, "ema.decay": 0.8})
+    trainer = make_trainer(people, tmp_path / "run", settings)
+    start = copied(trainer.task.network.state_dict())
+    assert not run_with(trainer, lambda steps: steps == 6 and trainer.request_stop())
+    again = make_trainer(people, tmp_path / "run", settings)
+    again.task.network.load_state_dict({k: torch.zeros_like(v) for k, v in start.items()})
+    again.restore(again.task.folder.load_state())  # the start comes from there, not from now
+    assert run_with(again, lambda steps: None)
+    end, saved = again.ema.network.state_dict(), weights(tmp_path / "run" / "last.pth")
+    for key, value in saved.items():
+        if value.is_floating_point():
+            assert torch.allclose(value, 0.25 * start[key] + 0.75 * end[key], atol=1e-6), key
+        else:
+            assert torch.equal(value, end[key])
+
+
+def test_only_the_process_with_the_guilty_batch_names_it(people, tmp_path):
+    trainer = make_trainer(people, tmp_path / "run", recipe())
+    batch = next(iter(trainer.task.loader.batches(trainer.task.sampler.epoch(0), 0, 0, 0, 1)))
+    losses = torch.tensor([math.nan, 1.0])
+
+    class Two:
+        def agree(self, value):
+            return False  # the other one, or this one, is not finite
+
+    trainer.processes = Two()
+    other = trainer._not_finite(batch, torch.tensor(1.0), losses)
+    assert other == "The loss of another process is not finite; see the batch that it names."
+    assert "batch of 8 images" in trainer._not_finite(batch, torch.tensor(math.nan), losses)
 
 
 def test_an_epoch_is_a_line_in_the_log(people, tmp_path, caplog):
