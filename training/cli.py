@@ -13,21 +13,23 @@ from tqdm import tqdm
 
 from runtime.errors import ReidEdgeError
 from training import data_cli, qat_cli
+from training.said import JUDGED, accuracy_of
 
 _EPILOG = """examples:
   reid-train --recipe bot --data market1501 --eval market1501 --out runs/bot
       Bag of Tricks on ResNet-50, judged every few epochs
   reid-train --recipe small --teacher osnet_x0_25.pth --data market1501 --out runs/small
       the small default network, taught by a larger one
-  reid-train --recipe bot --init runs/bot/best.pth --data my_people/ --set schedule.epochs=20 \\
-      --out runs/mine
-      fit a trained network to your own people: one folder per person
+  reid-train --recipe finetune --init default --data my_people --out runs/mine
+      fit a trained network to your own people, one folder per person; --init takes any checkpoint
+  reid-train --resume --out runs/bot
+      go on with an interrupted run, as it was started
   torchrun --nproc_per_node 4 -m training.cli --recipe rga --data msmt17 --out runs/rga
       four GPUs
 
 CUHK03 comes as a MATLAB file; `reid-train data` makes a folder of it (reid-train data --help).
 
-exit status: 0 done, 2 the input cannot be used, 130 interrupted (continue with --resume)
+exit status: 0 done, 2 the input cannot be used, 130 interrupted
 """
 
 
@@ -67,13 +69,25 @@ def parser() -> argparse.ArgumentParser:
         "--skip-unreadable", action="store_true", help="leave out images that cannot be decoded"
     )
     start = p.add_argument_group("other networks")
-    start.add_argument("--init", type=Path, metavar="FILE", help="weights to start from")
+    start.add_argument(
+        "--init", metavar="FILE", help="weights to start from; default: those of reid-edge"
+    )
+    start.add_argument("--init-arch", metavar="NAME", help="their architecture, if not recognised")
+    start.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="read --init and --teacher that are whole pickled objects; this runs code in them",
+    )
     start.add_argument("--teacher", type=Path, metavar="FILE", help="network to learn from")
     run = p.add_argument_group("run")
     run.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the run; default: runs/NAME"
     )
-    run.add_argument("--resume", action="store_true", help="continue an interrupted run in --out")
+    run.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue an interrupted run in --out; nothing else need be given",
+    )
     run.add_argument("--device", help="cpu, cuda, cuda:1; default: cuda where there is one")
     run.add_argument(
         "--threads", type=_positive, metavar="N", help="CPU threads; default: all cores"
@@ -90,14 +104,14 @@ def main(argv: list[str] | None = None) -> int:
         return qat_cli.main(argv[1:])
     p = parser()
     arguments = p.parse_args(argv)
-    # The progress bar is for terminals; a log gets a line per epoch instead.
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("training").setLevel(logging.WARNING if sys.stderr.isatty() else logging.INFO)
+    _show_log(sys.stderr.isatty())
     try:
         if arguments.recipes or arguments.fields:
             print(_recipes() if arguments.recipes else _fields())
             return 0
-        for name in ("recipe", "data"):
+        if arguments.resume and arguments.out is None and arguments.recipe is None:
+            p.error("--resume needs --out, the folder of the run")
+        for name in () if arguments.resume else ("recipe", "data"):
             if getattr(arguments, name) is None:
                 p.error(f"--{name} is required")
         if (text := _train(arguments)) is not None:
@@ -105,41 +119,46 @@ def main(argv: list[str] | None = None) -> int:
     except ReidEdgeError as error:
         print(f"reid-train: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("reid-train: interrupted; continue with --resume.", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        # Without a folder in it, it came before there was anything to continue.
+        out = stopped.args[0] if stopped.args else None
+        print(
+            f"reid-train: interrupted; continue with reid-train --resume --out {out}"
+            if out
+            else "reid-train: interrupted before the first step; nothing was kept.",
+            file=sys.stderr,
+        )
         return 130
     return 0
+
+
+def _show_log(terminal: bool) -> None:
+    """The progress bar is for terminals, and figures go above it; a log gets a line per epoch."""
+    handler = _AboveBar(sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    logging.getLogger("training").setLevel(JUDGED if terminal else logging.INFO)
+
+
+class _AboveBar(logging.StreamHandler):
+    """Lines that leave a progress bar on the same terminal whole."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=self.stream)
 
 
 def _train(arguments: argparse.Namespace) -> str | None:
     """Train and return what to print, which only the first of several processes does."""
     # Imported here so that --help and usage errors need no torch.
-    from training.recipe import read_recipe
-    from training.run import TrainOptions, train
+    from training.request import request
+    from training.run import train
     from training.trainer import Interrupted
 
-    recipe = read_recipe(arguments.recipe, dict(arguments.set))
-    options = TrainOptions(
-        recipe=recipe,
-        data=arguments.data,
-        out=arguments.out or Path("runs") / recipe.name,
-        evaluation=arguments.eval,
-        layout=arguments.layout,
-        views=arguments.views,
-        include_val=arguments.include_val,
-        protocol=arguments.protocol,
-        identities=arguments.identities,
-        teacher=arguments.teacher,
-        init=arguments.init,
-        resume=arguments.resume,
-        skip_unreadable=arguments.skip_unreadable,
-        device=arguments.device,
-        threads=arguments.threads,
-    )
+    options = request(arguments)
     try:
         record = train(options, _bar, lambda line: print(line, file=sys.stderr))
-    except Interrupted:
-        raise KeyboardInterrupt from None
+    except (Interrupted, KeyboardInterrupt):
+        kept = (options.out / "state.pt").exists()
+        raise KeyboardInterrupt(*([options.out] if kept else [])) from None
     if record is None:
         return None
     if arguments.json:
@@ -149,21 +168,38 @@ def _train(arguments: argparse.Namespace) -> str | None:
 
 def _summary(record: dict[str, Any], out: Path) -> str:
     last = record["last"]
-    judged = f", mAP {last['mAP']:.2f}, Rank-1 {last['rank1']:.2f}" if "mAP" in last else ""
+    judged = f", {accuracy_of(last)}" if "mAP" in last else ""
     best = out / "best.pth"
     weights = best if best.exists() else out / "last.pth"
     return (
         f"{record['arch']}: {record['epochs_done']} epochs in {record['hours']:.2f} h, loss "
         f"{last['total_loss']:.3f}{judged}\n"
+        f"{_compared(record)}"
         f"curves: {out / 'curves.png'}\n"
         f"next:   reid-export --target xavier --weights {weights} --calib DIR"
     )
 
 
-def _recipes() -> str:
-    from training.recipe import read_recipe, shipped
+def _compared(record: dict[str, Any]) -> str:
+    """Whether training made the network better that it started from, where both were judged."""
+    if "start" not in record:
+        return ""
+    start, best = record["start"], record["best_mAP"]
+    if record["best_epoch"] == 0:
+        return (
+            f"best:   the start itself, {accuracy_of(start)}: training did not improve on it; try "
+            "a lower optimizer.learning_rate or more people\n"
+        )
+    return (
+        f"best:   epoch {record['best_epoch']} with mAP {best:.2f}; the start had "
+        f"{accuracy_of(start)}\n"
+    )
 
-    return "\n".join(f"{name}: {read_recipe(name).description}" for name in shipped())
+
+def _recipes() -> str:
+    from training.recipe import descriptions
+
+    return "\n".join(f"{name}: {text}" for name, text in descriptions().items())
 
 
 def _fields() -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,12 @@ from training.augment import Pipeline
 from training.data import TrainingSet, limit_identities, open_training_set, require_pairs
 from training.distributed import Processes, join
 from training.image_check import check_images, write_problems
-from training.initialize import initialize
+from training.initialize import Start, initialize
 from training.loader import BatchLoader, CropImages
+from training.options import TrainOptions
+from training.origin import check_same_evaluation, images_of, origin
 from training.progress import Progress, silent
-from training.recipe import Recipe
+from training.recipe import Recipe, needs_start
 from training.record import (
     check_same_images,
     continued_record,
@@ -34,52 +35,13 @@ from training.record import (
     provenance,
 )
 from training.run_folder import RunFolder
-from training.sampler import PKSampler, UniformSampler
+from training.sampling import build_sampler, smaller_batch
 from training.signals import stopped_by_signals
 from training.task import Task
 from training.teacher import LiveTeacher, embed_with_mirror, stored_embeddings
 from training.trainer import Interrupted, Trainer
 
 Say = Callable[[str], Any]
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What ``reid-train`` was asked for.
-
-    Attributes:
-        recipe: How to train.
-        data: Folder of the training set.
-        out: Folder of the run.
-        evaluation: Folder of an evaluation set, or None.
-        layout: Layout of ``data``; default: recognised.
-        views: CSV file of view labels, or None.
-        include_val: Also train on MSMT17's validation images.
-        protocol: The new protocol's file, for CUHK03 under its own file names.
-        identities: Train on the first so many people only.
-        teacher: Checkpoint to learn from, or None.
-        init: Checkpoint to start from, or None.
-        resume: Continue the run in ``out``.
-        skip_unreadable: Leave out images that cannot be decoded instead of refusing.
-        device: ``"cpu"``, ``"cuda"``, ...; default: CUDA where there is one.
-        threads: CPU threads; default: all cores.
-    """
-
-    recipe: Recipe
-    data: Path
-    out: Path
-    evaluation: Path | None = None
-    layout: str | None = None
-    views: Path | None = None
-    include_val: bool = False
-    protocol: Path | None = None
-    identities: int | None = None
-    teacher: Path | None = None
-    init: Path | None = None
-    resume: bool = False
-    skip_unreadable: bool = False
-    device: str | None = None
-    threads: int | None = None
 
 
 def train(options: TrainOptions, progress: Progress, say: Say) -> dict[str, Any] | None:
@@ -118,53 +80,81 @@ def _train(options: TrainOptions, processes: Processes, progress: Progress, say:
         state = folder.load_state()
     elif processes.first:  # the others may come here when the first has made it
         folder.check_free()
+    stored = folder.stored_record() if options.resume else None
+    start = None
+    if options.init and state is None:
+        start = Start(options.init, options.init_arch, options.allow_pickle)
+    elif recipe.fine_tune and state is None:
+        raise ReidEdgeError(needs_start(f"Recipe {recipe.name}"))
     determinism.fix(recipe.seed, processes.device)
     found = _open_data(options, progress, say)
     images = fingerprint(found)
     if state is not None:
         check_same_images(state["fingerprint"], images, folder.path)
         _check_same_processes(state["world_size"], processes.world_size, folder)
-    sampler = _sampler(recipe, found, processes)
+    sampler = build_sampler(recipe, found, processes, options.views is not None)
     evaluation = open_retrieval_set(options.evaluation) if options.evaluation else None
     teacher = _load_teacher(options)
     network = build_network(recipe.network)
     if teacher is not None:
         _check_bank(recipe, network.dim, teacher)
-    if options.init and state is None:
-        say(str(initialize(network, options.init)))
+    taken = None
+    if start is not None:
+        taken = initialize(network, start, recipe.network)
+        for line in (str(taken), *taken.differences, *taken.terms):
+            say(line)
     record = new_record(recipe, found, teacher, options.init, processes)
-    if options.resume and (stored := folder.stored_record()) is not None:
+    if taken is not None:
+        record["init"]["terms"] = list(taken.terms)
+    record["asked"] = options.asked((stored or {}).get("asked", {}))
+    record["evaluation"] = evaluation and images_of(evaluation)
+    if stored is not None:
         if state is not None and (change := machine_change(record, stored)):
             say(change)
+        check_same_evaluation(record, stored, folder.path)
         record = continued_record(record, stored, state is not None)
-    if processes.first and not options.resume:
-        folder.create(recipe.to_dict())
-    if processes.first and (written := write_problems(found, folder.path)):
-        say(written)
-    processes.wait()
 
     paths = [crop.path for crop in found.crops]
     in_memory = recipe.data.cache == "memory"
     crops = CropImages.open(paths, recipe.network.input_contract(), in_memory, progress)
     pipeline = Pipeline.build(recipe.augment, lambda rng: crops.read(int(rng.integers(len(crops)))))
-    task = Task(
-        recipe=recipe,
-        network=network.to(processes.device),
-        labels=np.array([crop.person for crop in found.crops], np.int64),
-        paths=paths,
-        sampler=sampler,
-        loader=BatchLoader(crops, pipeline, recipe.seed, recipe.data.workers),
-        folder=folder,
-        provenance=provenance(recipe, found, teacher),
-        evaluation=evaluation,
-        teacher=_teach(teacher, recipe, folder, paths, images, processes, progress),
-        fingerprint=images,
-    )
-    trainer = Trainer(task, processes, progress)
+    with _folder_of(folder, recipe, processes.first and not options.resume):
+        if processes.first and (written := write_problems(found, folder.path)):
+            say(written)
+        processes.wait()
+        task = Task(
+            recipe=recipe,
+            network=network.to(processes.device),
+            labels=np.array([crop.person for crop in found.crops], np.int64),
+            paths=paths,
+            sampler=sampler,
+            loader=BatchLoader(crops, pipeline, recipe.seed, recipe.data.workers),
+            folder=folder,
+            provenance={**provenance(recipe, found, teacher), **origin(record)},
+            evaluation=evaluation,
+            teacher=_teach(teacher, recipe, folder, paths, images, processes, progress),
+            # Judging a start that is partly random would only cost time.
+            judge_start=taken is not None and not taken.left,
+            fingerprint=images,
+        )
+        trainer = Trainer(task, processes, progress)
     if state is not None:
         trainer.restore(state)
         say(f"resumed in epoch {trainer.position.epoch + 1}")
     return _run(trainer, record)
+
+
+@contextmanager
+def _folder_of(folder: RunFolder, recipe: Recipe, new: bool) -> Iterator[None]:
+    """The run's folder, taken away again when something fails before training begins."""
+    if new:
+        folder.create(recipe.to_dict())
+    try:
+        yield
+    except BaseException:
+        if new:
+            folder.discard()
+        raise
 
 
 def _run(trainer: Trainer, record: dict[str, Any]) -> dict[str, Any]:
@@ -178,6 +168,9 @@ def _run(trainer: Trainer, record: dict[str, Any]) -> dict[str, Any]:
         record["last"] = trainer.position.history[-1] if trainer.position.history else None
         if trainer.position.best >= 0:
             record["best_mAP"] = trainer.position.best
+            record["best_epoch"] = trainer.position.best_epoch
+        if trainer.position.start is not None:
+            record["start"] = trainer.position.start
         if first:
             folder.write_record(record)
 
@@ -192,7 +185,8 @@ def _run(trainer: Trainer, record: dict[str, Any]) -> dict[str, Any]:
         if isinstance(error, torch.OutOfMemoryError):
             raise ReidEdgeError(
                 f"The GPU has too little memory for batches of {trainer.task.sampler.batch} images "
-                "of this network; use a smaller batch (sampler), or precision bf16."
+                f"of this network; pass {smaller_batch(trainer.task.recipe.sampler)} or "
+                "--set precision=bf16."
             ) from None
         raise
     write("finished")
@@ -218,31 +212,6 @@ def _open_data(options: TrainOptions, progress: Progress, say: Say) -> TrainingS
     return found
 
 
-def _sampler(
-    recipe: Recipe, found: TrainingSet, processes: Processes
-) -> PKSampler | UniformSampler:
-    settings = recipe.sampler
-    place = {"rank": processes.rank, "world_size": processes.world_size}
-    if settings.kind == "uniform":
-        return UniformSampler(len(found.crops), settings.batch, recipe.seed, **place)
-    weights = None
-    if settings.rear_weight != 1.0:
-        if not any(crop.view for crop in found.crops):
-            raise ReidEdgeError(
-                f"sampler.rear_weight is {settings.rear_weight}, but no image of {found.name} is "
-                "labelled with a view; pass --views FILE.csv or set it to 1."
-            )
-        weights = [settings.rear_weight if c.view == "rear" else 1.0 for c in found.crops]
-    return PKSampler(
-        [crop.person for crop in found.crops],
-        persons=settings.persons,
-        images=settings.images,
-        seed=recipe.seed,
-        weights=weights,
-        **place,
-    )
-
-
 def _load_teacher(options: TrainOptions) -> LoadedNetwork | None:
     needed = options.recipe.losses.need_teacher
     if needed != (options.teacher is not None):
@@ -254,7 +223,7 @@ def _load_teacher(options: TrainOptions) -> LoadedNetwork | None:
         )
     if options.teacher is None:
         return None
-    return load_network(options.teacher)
+    return load_network(options.teacher, allow_pickle=options.allow_pickle)
 
 
 def _check_bank(recipe: Recipe, dim: int, teacher: LoadedNetwork) -> None:
@@ -292,7 +261,8 @@ def _teach(
 
 
 def _check_same_recipe(recipe: Recipe, folder: RunFolder) -> None:
-    stored = folder.stored_recipe()
+    stored = Recipe.model_construct().model_dump(mode="json", exclude={"network"})
+    stored.update(folder.stored_recipe())  # fields that are newer than the run have their default
     changed = [k for k, v in recipe.to_dict().items() if stored.get(k) != v]
     if changed:
         raise ReidEdgeError(

@@ -9,7 +9,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +43,36 @@ class RunFolder:
         self.last, self.best = path / "last.pth", path / "best.pth"
         self.curves_csv, self.curves_png = path / "curves.csv", path / "curves.png"
         self.record, self.teacher = path / "run.json", path / "teacher.npz"
+        self.problems = path / "problems.txt"
 
     def check_free(self) -> None:
-        """Refuse a folder that holds a run already.
+        """Refuse a folder that holds a run already; one that ended before it kept anything may go.
 
         Raises:
             ReidEdgeError: It does.
         """
-        if self.state.exists() or self.recipe.exists():
+        if self.state.exists() or (self.recipe.exists() and not self._ended_empty()):
             raise ReidEdgeError(
                 f"{self.path} already holds a training run; continue it with --resume or give "
                 "another --out."
             )
+
+    def _ended_empty(self) -> bool:
+        """Whether a run failed or was stopped here with nothing to continue or to export."""
+        if self.last.exists() or self.best.exists():
+            return False
+        try:
+            record = self.stored_record()
+        except ReidEdgeError:
+            return False
+        return record is not None and record.get("status") in ("failed", "interrupted")
+
+    def discard(self) -> None:
+        """Take a run away that never began to train, and its folder if nothing else is in it."""
+        for path in (self.recipe, self.record, self.teacher, self.problems):
+            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.rmdir()
 
     def create(self, recipe: Mapping[str, Any]) -> None:
         """Start a new run.
@@ -65,6 +83,7 @@ class RunFolder:
         self.check_free()
         with explained(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
+        self.record.unlink(missing_ok=True)  # of a run that ended before it kept anything
         write_text(self.recipe, yaml.safe_dump(dict(recipe), sort_keys=False))
 
     def stored_recipe(self) -> dict[str, Any]:
@@ -171,14 +190,13 @@ def _mapping(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def explained(path: Path):
-    """Turn a failed write into one sentence."""
+def explained(path: Path, remedy: str = "continue with --resume"):
+    """Turn a failed write into one sentence; ``remedy`` is what to do once there is space."""
     try:
         yield
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise ReidEdgeError(
-                f"The disk is full while writing {path}; free some space and continue with "
-                "--resume."
+                f"The disk is full while writing {path}; free some space and {remedy}."
             ) from None
         raise ReidEdgeError(f"Cannot write {path}: {error.strerror or error}.") from None

@@ -20,7 +20,7 @@ from benchmarks.datasets import open_retrieval_set
 from models.checkpoint import load_network
 from runtime.bundle import Bundle
 from tests.conftest import ROOT
-from tests.training.drawn_people import TINY
+from tests.training.drawn_people import TINY, write_market
 from tests.training.small_data import (
     OCCUPIED,
     TESTSETS,
@@ -30,6 +30,7 @@ from tests.training.small_data import (
 )
 from training.cli import main
 from training.recipe import shipped
+from training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = [
@@ -39,12 +40,14 @@ SMALL = [
     "network.width_px=32",
     "sampler.persons=4",
     "sampler.images=2",
-    "sampler.batch=8",
     "data.workers=0",
     "schedule.warmup_epochs=1",
     "schedule.milestones=[1]",
 ]
-OF_RECIPE = {"small": ["network.dim=64"]}
+OF_RECIPE = {
+    "small": [*SMALL[:4], "sampler.batch=8", "data.workers=0", "schedule.warmup_epochs=1", "network.dim=64"],
+    "finetune": ["schedule.epochs=2", *SMALL[4:7], "schedule.warmup_epochs=1"],
+}  # fmt: skip
 
 
 def train(capfd, *given, sets=SMALL):
@@ -66,13 +69,17 @@ def failed(capfd, *given, sets=SMALL):
 @pytest.mark.parametrize("name", shipped())
 def test_shipped_recipe_from_images_to_a_bundle(name, market, teacher_file, tmp_path, capfd):
     out = tmp_path / "run"
-    taught = ["--teacher", teacher_file] if name == "small" else []
+    taught = {
+        "small": ["--teacher", teacher_file],
+        "finetune": ["--init", teacher_file],
+    }.get(name, [])
     status, printed, _ = train(
         capfd, "--recipe", name, "--data", market, "--eval", market, "--out", out, *taught,
-        sets=[*SMALL, *OF_RECIPE.get(name, [])],
+        sets=OF_RECIPE.get(name, SMALL),
     )  # fmt: skip
     assert status == 0
-    figures, curves, following = printed.splitlines()
+    figures, *compared, curves, following = printed.splitlines()
+    assert [line[:8] for line in compared] == (["best:   "] if name == "finetune" else [])
     assert ": 2 epochs in 0.00 h, loss " in figures and ", mAP " in figures
     assert str(out / "curves.png") in curves and (out / "curves.png").is_file()
     assert f"reid-export --target xavier --weights {out / 'best.pth'} --calib" in following
@@ -116,11 +123,14 @@ def test_recipes_and_fields_are_listed(capfd):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["--recipe", "bott"], "No recipe 'bott'; choose bot, rga, small"),
+        (["--recipe", "bott"], "No recipe 'bott'; choose bot, finetune, rga"),
         (["--recipe", "none.yaml"], "Cannot read recipe none.yaml"),
         (["--recipe", "bot", "--set", "schedule.epoks=3"], "schedule.epoks is not a field"),
-        (["--recipe", "bot", "--set", "schedule.epochs=three"], "schedule.epochs Input should be"),
-        (["--recipe", "bot", "--set", "sampler.persons=40"], "40 persons .* needs 40 identities"),
+        (["--recipe", "bot", "--set", "schedule.epochs=three"], "epochs should be .*, got 'three'"),
+        (["--recipe", "bot", "--set", "sampler.persons=40"], "--set sampler.persons=8 .or less"),
+        (["--recipe", "bot", "--set", "losses.circle.margin=1.5"], "less than 1, got 1.5"),
+        (["--recipe", "finetune"], "pass --init default"),
+        (["--recipe", "bot", "--views", "none.csv"], "none.csv"),
         (["--recipe", "bot", "--identities", "1"], "at least 2 identities, got a limit of 1"),
         (["--recipe", "bot", "--resume"], "No training run in"),
         (["--recipe", "small"], "learns from a teacher; pass --teacher"),
@@ -130,7 +140,9 @@ def test_recipes_and_fields_are_listed(capfd):
     ],
 )
 def test_mistake_is_one_sentence(given, said, people, tmp_path, capfd):
-    sets = [*SMALL, *given[given.index("--set") + 1 :]] if "--set" in given else SMALL
+    sets = OF_RECIPE.get(given[1], SMALL)
+    if "--set" in given:
+        sets = [*sets, *given[given.index("--set") + 1 :]]
     given = given[: given.index("--set")] if "--set" in given else given
     out = tmp_path / "run"
     line = failed(capfd, *given, "--data", people, "--out", out, sets=sets)
@@ -142,6 +154,7 @@ def test_mistake_is_one_sentence(given, said, people, tmp_path, capfd):
     [
         (["--data", "x"], "--recipe is required"),
         (["--recipe", "bot"], "--data is required"),
+        (["--resume"], "--resume needs --out"),
         (["--recipe", "bot", "--data", "x", "--set", "seed"], "expected FIELD=VALUE, got 'seed'"),
         (["--recipe", "bot", "--data", "x", "--threads", "0"], "expected a number from 1, got '0'"),
     ],
@@ -204,25 +217,130 @@ def test_interrupted_by_the_keyboard_and_resumed(people, tmp_path, capfd):
     assert process.returncode == 130 and printed == ""
     assert "Traceback" not in said and "epoch 1/12: loss " in said
     assert "stopping behind this step; again to stop at once" in said
-    assert said.endswith("reid-train: interrupted; continue with --resume.\n")
+    line = f"reid-train: interrupted; continue with reid-train --resume --out {out}\n"
+    assert said.endswith(line)
     record = json.loads((out / "run.json").read_text())
     assert record["status"] == "interrupted" and 1 <= record["epochs_done"] < 12
-    status, printed, said = train(capfd, *given[:-4], "--resume", sets=[])
+    status, printed, said = train(capfd, "--resume", "--out", out, sets=[])
     assert status == 0 and ": 12 epochs in" in printed and "resumed in epoch" in said
     rows = (out / "curves.csv").read_text().splitlines()[1:]
     assert [row.split(",")[0] for row in rows] == [str(epoch) for epoch in range(1, 13)]
 
 
-def test_interrupt_before_training_starts(people, tmp_path, capfd, monkeypatch):
+@pytest.mark.parametrize("where", ["build_network", "CropImages.open", "Trainer"])
+def test_interrupt_before_training_starts(where, people, tmp_path, capfd, monkeypatch):
+    """While images are checked or read there is nothing to continue, and no folder is left."""
+
     def interrupt(*given):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("training.run.build_network", interrupt)
+    monkeypatch.setattr(f"training.run.{where}", interrupt)
     status, printed, said = train(
         capfd, "--recipe", "bot", "--data", people, "--out", tmp_path / "run"
     )
-    assert status == 130 and printed == "" and "reid-train: interrupted" in said
+    assert status == 130 and printed == ""
+    assert said.endswith("reid-train: interrupted before the first step; nothing was kept.\n")
     assert not (tmp_path / "run").exists()
+
+
+def stopped_behind(steps, monkeypatch, capfd, *given, sets=SMALL):
+    """A run that a signal stops behind so many steps."""
+    real, done = Trainer._step, []
+
+    def stopping(self, *what):
+        done.append(0)
+        if len(done) == steps:
+            self.request_stop()
+        return real(self, *what)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", stopping)
+        assert train(capfd, *given, sets=sets)[0] == 130
+
+
+def untimed(out):
+    """The curves without their clock."""
+    rows = (out / "curves.csv").read_text().splitlines()
+    return [row.rpartition(",")[0] for row in rows]
+
+
+def test_resuming_takes_everything_from_the_run(market, teacher_file, tmp_path, capfd, monkeypatch):
+    """Recipe, data, evaluation and start are those of the run; the end is as without a stop."""
+    monkeypatch.chdir(market.parent)
+    given = ["--recipe", "finetune", "--init", teacher_file, "--data", market.name]
+    given += ["--eval", market.name, "--identities", "6"]
+    sets = [*OF_RECIPE["finetune"], "evaluate_every_epochs=1"]
+    assert train(capfd, *given, "--out", tmp_path / "whole", sets=sets)[0] == 0
+    stopped_behind(2, monkeypatch, capfd, *given, "--out", tmp_path / "run", sets=sets)
+    monkeypatch.chdir(tmp_path)  # paths were relative
+    status, _, said = train(capfd, "--resume", "--out", "run", sets=[])
+    assert status == 0 and "resumed in epoch 1" in said
+    assert untimed(tmp_path / "run") == untimed(tmp_path / "whole")
+    whole, record = (
+        json.loads((tmp_path / name / "run.json").read_text()) for name in ("whole", "run")
+    )
+    for name in ("start", "best_mAP", "best_epoch", "init", "evaluation", "asked", "data"):
+        assert record[name] == whole[name], name
+    for name in ("best.pth", "last.pth"):
+        one, other = (load_network(tmp_path / folder / name) for folder in ("whole", "run"))
+        assert one.notes == other.notes
+        pairs = zip(one.network.state_dict().values(), other.network.state_dict().values())
+        assert all(a.equal(b) for a, b in pairs)
+    assert any("started from: teacher.pth (SHA-256 " in note for note in one.notes)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--eval", "OTHER"], r"was judged on .* now other images are given with --eval"),
+        (["--data", "OTHER"], "other training images"),
+        (["--identities", "5"], "was started without --identities, now it is 5"),
+        (["--recipe", "rga"], "another recipe"),
+        (["--set", "seed=3"], r"another recipe \(different: seed\)"),
+        (["--set", "schedule.epochs=1"], "schedule.epochs 1"),
+    ],
+)
+def test_resuming_with_something_else_is_refused(given, said, market, tmp_path, capfd, monkeypatch):
+    out = tmp_path / "run"
+    start = ["--recipe", "bot", "--data", market, "--eval", market, "--out", out]
+    stopped_behind(1, monkeypatch, capfd, *start)
+    other = write_market(tmp_path / "other", 6, 3)
+    given = [str(other) if value == "OTHER" else value for value in given]
+    sets = [] if given[0] != "--recipe" else [s for s in SMALL if "milestones" not in s]
+    sets = [*sets, "schedule.milestones=[1]"] if sets else []
+    if given[0] == "--set":
+        given, sets = [], given[1:]
+    assert re.search(said, failed(capfd, "--resume", "--out", out, *given, sets=sets))
+    assert train(capfd, "--resume", "--out", out, sets=[])[0] == 0
+
+
+def test_a_run_of_an_older_version_says_what_is_missing(people, tmp_path, capfd, monkeypatch):
+    out = tmp_path / "run"
+    stopped_behind(1, monkeypatch, capfd, "--recipe", "bot", "--data", people, "--out", out)
+    record = json.loads((out / "run.json").read_text())
+    del record["asked"]
+    (out / "run.json").write_text(json.dumps(record))
+    recipe = yaml.safe_load((out / "recipe.yaml").read_text())
+    for name in ("fine_tune", "keep_start"):
+        del recipe[name]
+    (out / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    assert "does not say what it was trained on; pass --data" in failed(
+        capfd, "--resume", "--out", out, sets=[]
+    )
+    assert train(capfd, "--resume", "--out", out, "--data", people, sets=[])[0] == 0
+
+
+def test_a_diverged_run_goes_on_as_its_message_says(people, tmp_path, capfd, monkeypatch):
+    out = tmp_path / "run"
+    given = ["--recipe", "bot", "--data", people]
+    assert train(capfd, *given, "--out", out)[0] == 0
+    last = out / "last.pth"
+    diverging = [*SMALL, "optimizer.learning_rate=1e30"]
+    line = failed(capfd, *given, "--init", last, "--out", tmp_path / "b", sets=diverging)
+    assert (
+        "start anew with --out" in line
+    )  # nothing was saved yet, and the folder may be used again
+    assert train(capfd, *given, "--init", last, "--out", tmp_path / "b")[0] == 0
 
 
 def test_cuhk03_is_made_a_folder_and_trained_on(tmp_path, capfd):
@@ -258,13 +376,17 @@ def test_cuhk03_is_made_a_folder_and_trained_on(tmp_path, capfd):
         assert error.startswith("reid-train data: ") and said in error and error.count("\n") == 1
 
 
-def test_line_per_epoch_goes_to_a_log_and_not_to_a_terminal(people, tmp_path, monkeypatch, caplog):
+def test_a_log_gets_a_line_per_epoch_and_a_terminal_the_judged_ones(
+    market, tmp_path, monkeypatch, caplog
+):
     def lines(terminal):
         monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
         caplog.clear()
         sets = [part for value in SMALL for part in ("--set", value)]
-        out = tmp_path / f"{terminal}"
-        assert main(["--recipe", "bot", "--data", str(people), "--out", str(out), *sets]) == 0
-        return [r for r in caplog.records if r.name == training.trainer.__name__]
+        given = ["--recipe", "bot", "--data", market, "--eval", market]
+        assert main([*map(str, given), "--out", str(tmp_path / f"{terminal}"), *sets]) == 0
+        return [r.getMessage() for r in caplog.records if r.name == training.trainer.__name__]
 
-    assert len(lines(False)) == 2 and len(lines(True)) == 0
+    assert len(lines(False)) == 2
+    (judged,) = lines(True)
+    assert judged.startswith("epoch 2/2: ") and ", mAP " in judged and ", Rank-1 " in judged

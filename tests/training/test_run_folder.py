@@ -91,3 +91,26 @@ def test_curves_have_all_columns(folder):
     folder.write_curves([{"epoch": 1, "total_loss": 2.5}, {"epoch": 2, "total_loss": 2, "mAP": 40}])
     rows = list(csv.DictReader(folder.curves_csv.open()))
     assert rows[0]["mAP"] == "" and rows[1]["mAP"] == "40"
+
+
+@pytest.mark.parametrize("status", ["failed", "interrupted"])
+def test_a_run_that_ended_with_nothing_kept_may_be_started_again(folder, status):
+    folder.write_record({"status": "running"})
+    with pytest.raises(ReidEdgeError, match="already holds"):
+        folder.check_free()
+    folder.write_record({"status": status})
+    folder.create({"name": "y"})
+    assert folder.stored_recipe() == {"name": "y"} and folder.stored_record() is None
+    folder.write_record({"status": status})
+    folder.save_state({})
+    with pytest.raises(ReidEdgeError, match="already holds"):
+        folder.check_free()
+
+
+def test_discarding_leaves_what_is_not_the_runs(folder):
+    folder.discard()
+    assert not folder.path.exists()
+    folder.create({})
+    (folder.path / "notes.txt").write_text("mine")
+    folder.discard()
+    assert [p.name for p in folder.path.iterdir()] == ["notes.txt"]
