@@ -147,3 +147,66 @@ def test_two_processes_train_as_one_with_twice_the_batch(
     assert one[2] < 0.5 * one[0], "or nothing was learned"
     assert two == pytest.approx(one, abs=1e-5)
     assert abs(half[0] - one[0]) > 0.01
+
+
+# Three runs in one group: as a whole, interrupted behind a step, and gone on with.
+RESUMED = """
+import sys
+from training import distributed
+from training.cli import main
+from training.trainer import Trainer
+
+group = distributed.join("cpu")
+distributed.Processes.close = lambda self: None  # each run would leave the group
+real = Trainer._step
+
+def stopping(self, *batch):
+    if self.position.epoch == 1 and self.position.step == 1 and group.rank == 1:
+        self.request_stop()  # one process hears the signal, all stop behind the same step
+    return real(self, *batch)
+
+whole, part, *given = sys.argv[1:]
+assert main([*given, "--out", whole]) == 0
+Trainer._step = stopping
+assert main([*given, "--out", part]) == 130
+group.wait()  # until the first process has saved
+Trainer._step = real
+assert main([*given, "--out", part, "--resume"]) == 0
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_resume_bit_for_bit(people, tmp_path, one_thread):
+    """With all that remembers: optimizer, running mean, centres, and BatchNorm of each process."""
+    recipe = {
+        **TINY,
+        "sampler": {"kind": "pk", "persons": 2, "images": 2},
+        "augment": {"flip": {"probability": 0.5}},
+        "losses": {
+            **{name: {"weight": 1.0} for name in ("classification", "triplet")},
+            "centre": {"weight": 0.01},
+        },
+        "ema": {"decay": 0.9},
+        "schedule": {"epochs": 3, "warmup_epochs": 0},
+    }
+    (tmp_path / "pairs.yaml").write_text(yaml.safe_dump(recipe))
+    script = tmp_path / "script.py"
+    script.write_text(RESUMED)
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    done = torchrun(
+        *(str(script), str(whole), str(part), "--recipe", str(tmp_path / "pairs.yaml")),
+        *("--data", str(people), "--device", "cpu", "--threads", "1"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "resumed in epoch 2" in done.stderr
+    one, two = (torch.load(out / "state.pt", weights_only=True) for out in (whole, part))
+    assert one["world_size"] == 2 and one["position"]["epoch"] == 3
+    for weights, same in (
+        (one["learner"], two["learner"]),
+        (one["ema"]["network"], two["ema"]["network"]),
+    ):
+        assert weights.keys() == same.keys()
+        for name, value in weights.items():
+            assert torch.equal(same[name], value), name
+    centers = one["learner"]["heads.centre.centers"]
+    assert (centers.norm(dim=1) > 0).all()  # each of the eight people, whoever saw it
