@@ -70,7 +70,9 @@ def parser() -> argparse.ArgumentParser:
     )
     start = p.add_argument_group("other networks")
     start.add_argument(
-        "--init", metavar="FILE", help="weights to start from; default: those of reid-edge"
+        "--init",
+        metavar="FILE|default",
+        help="weights to start from; the word default: the network that comes with reid-edge",
     )
     start.add_argument("--init-arch", metavar="NAME", help="their architecture, if not recognised")
     start.add_argument(
@@ -78,7 +80,9 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="read --init and --teacher that are whole pickled objects; this runs code in them",
     )
-    start.add_argument("--teacher", type=Path, metavar="FILE", help="network to learn from")
+    start.add_argument(
+        "--teacher", metavar="FILE|default", help="network to learn from; default as above"
+    )
     run = p.add_argument_group("run")
     run.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the run; default: runs/NAME"
@@ -125,7 +129,7 @@ def main(argv: list[str] | None = None) -> int:
         print(
             f"reid-train: interrupted; continue with reid-train --resume --out {out}"
             if out
-            else "reid-train: interrupted before the first step; nothing was kept.",
+            else "reid-train: interrupted before anything was saved; run the same command again.",
             file=sys.stderr,
         )
         return 130

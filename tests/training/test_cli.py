@@ -239,7 +239,8 @@ def test_interrupt_before_training_starts(where, people, tmp_path, capfd, monkey
         capfd, "--recipe", "bot", "--data", people, "--out", tmp_path / "run"
     )
     assert status == 130 and printed == ""
-    assert said.endswith("reid-train: interrupted before the first step; nothing was kept.\n")
+    line = "reid-train: interrupted before anything was saved; run the same command again.\n"
+    assert said.endswith(line)
     assert not (tmp_path / "run").exists()
 
 

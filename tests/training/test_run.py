@@ -246,6 +246,40 @@ def test_start_from_trained_weights(options, tmp_path):
         assert torch.allclose(end.get_parameter(name), value, atol=1e-6), name
 
 
+def test_a_failure_before_training_leaves_no_folder(options, monkeypatch, teacher_file):
+    """Where the teacher embeds the images, say, or the losses refuse a setting."""
+
+    def fail(*given):
+        raise ReidEdgeError("no.")
+
+    taught = dataclasses.replace(options, recipe=recipe(TAUGHT), teacher=teacher_file)
+    for where in ("training.run.embed_with_mirror", "training.run.Trainer"):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, fail)
+            refused(taught, "no.")
+    assert not options.out.exists()
+    assert run(taught)[0]["status"] == "finished"
+
+
+def test_judged_start_is_in_the_record(options, market, tmp_path):
+    weights = write_teacher(tmp_path / "start.pth")
+    record, _ = run(options, data=market, evaluation=market, init=weights)
+    assert 0 < record["start"]["mAP"] <= record["best_mAP"] and record["best_epoch"] in (0, 1)
+    assert record["evaluation"]["queries"] > 0 and record["asked"]["init"] == str(weights)
+    random, _ = run(options, data=market, evaluation=market, out=tmp_path / "random")
+    assert "start" not in random and random["best_epoch"] == 1
+    rga = recipe({"network.rga": "sc", "schedule.epochs": 1})
+    partly, _ = run(
+        options, data=market, evaluation=market, init=weights, recipe=rga, out=tmp_path / "partly"
+    )
+    assert "start" not in partly, "a network that is partly random says nothing"
+
+
+def test_fine_tuning_needs_a_start(options):
+    tuned = recipe({"schedule.epochs": 1, "fine_tune": True})
+    refused(options, "Recipe tiny fine-tunes a trained network; pass --init default", recipe=tuned)
+
+
 def test_a_run_is_not_overwritten(options):
     run(options)
     refused(options, "already holds a training run; continue it with --resume")
@@ -339,8 +373,9 @@ def test_gpu_out_of_memory_is_one_sentence_and_recorded(options, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     monkeypatch.setattr(Trainer, "_step", full)
-    with pytest.raises(ReidEdgeError, match="too little memory for batches of 8 images"):
+    with pytest.raises(ReidEdgeError, match="too little memory for batches of 8 images") as error:
         run(options)
+    assert "pass --set sampler.persons=2 or --set precision=bf16" in str(error.value)
     assert json.loads((options.out / "run.json").read_text())["status"] == "failed"
 
 
