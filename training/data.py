@@ -16,7 +16,7 @@ of queries and gallery images are refused.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -232,8 +232,8 @@ def require_pairs(training_set: TrainingSet) -> None:
             f"{alone:,} of {len(each):,} people in {training_set.name} have a single image "
             f"({_some([name for name, count in each.items() if count < 2])}), so most of a batch "
             "could not show two images of one person; at least half of the people need two. Add "
-            "images, remove these people, or set sampler.kind=uniform with losses that need no "
-            "pairs."
+            "images, remove these people, or pass --set sampler.kind=uniform with losses that need "
+            "no pairs."
         )
 
 
@@ -287,17 +287,3 @@ def _check_usable(training_set: TrainingSet) -> None:
             f"Training needs at least 2 identities with 2 images or more, but {training_set.name} "
             f"has {len(training_set.crops)} images of {len(each)} identities; add images."
         )
-
-
-def check_readable(training_set: TrainingSet, progress: Callable[[str, int], Any]) -> list[str]:
-    from training.image_check import unreadable_images
-
-    return list(unreadable_images(training_set.crops, progress).values())
-
-
-def leave_out_unreadable(
-    training_set: TrainingSet, progress: Callable[[str, int], Any]
-) -> TrainingSet:
-    from training.image_check import check_images
-
-    return check_images(training_set, progress, lambda line: None, skip_unreadable=True)
