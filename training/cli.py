@@ -83,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     start.add_argument(
         "--teacher", metavar="FILE|default", help="network to learn from; default as above"
     )
+    start.add_argument("--teacher-arch", metavar="NAME", help="its architecture, if not recognised")
     run = p.add_argument_group("run")
     run.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the run; default: runs/NAME"

@@ -19,6 +19,20 @@ DEFAULT = "default"
 SMALLEST_SHARE = 0.5  # of the tensors; below it the weights are of another network
 
 
+def read_network(
+    path: Path, option: str, arch: str | None, allow_pickle: bool = False
+) -> LoadedNetwork:
+    """A trained network, with errors that name ``option`` as what states its architecture.
+
+    Raises:
+        ReidEdgeError: As ``models.checkpoint.load_network``, which speaks of reid-export's options.
+    """
+    try:
+        return load_network(path, arch=arch, allow_pickle=allow_pickle)
+    except ReidEdgeError as error:
+        raise ReidEdgeError(str(error).replace("--arch", option)) from None
+
+
 @dataclass(frozen=True)
 class Start:
     """Which weights a run starts from, and how to read them.
@@ -34,16 +48,8 @@ class Start:
     allow_pickle: bool = False
 
     def load(self) -> LoadedNetwork:
-        """The network of the checkpoint.
-
-        Raises:
-            ReidEdgeError: As ``models.checkpoint.load_network``; it names reid-train's options.
-        """
-        try:
-            return load_network(self.path, arch=self.arch, allow_pickle=self.allow_pickle)
-        except ReidEdgeError as error:
-            # The reader speaks of the options of reid-export.
-            raise ReidEdgeError(str(error).replace("--arch", "--init-arch")) from None
+        """The network of the checkpoint; errors as ``read_network``."""
+        return read_network(self.path, "--init-arch", self.arch, self.allow_pickle)
 
     def spec(self) -> NetworkSpec:
         """The specification of the checkpoint's network, for recipes without one.

@@ -11,9 +11,10 @@ from runtime.errors import ReidEdgeError
 from training.recipe import Recipe
 
 FOLDERS_AND_FILES = ("data", "evaluation", "views", "protocol", "teacher", "init")
-CHOICES = ("layout", "include_val", "identities", "skip_unreadable", "init_arch", "allow_pickle")
+CHOICES = ("layout", "include_val", "identities", "skip_unreadable", "allow_pickle")
+ARCHITECTURES = ("init_arch", "teacher_arch")
 # Others are compared by what is in them: a data set or a checkpoint may have moved.
-SAME_CHOICE = ("views", "protocol", "layout", "identities", "init_arch")
+SAME_CHOICE = ("views", "protocol", "layout", "identities", *ARCHITECTURES)
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class TrainOptions:
         protocol: The new protocol's file, for CUHK03 under its own file names.
         identities: Train on the first so many people only.
         teacher: Checkpoint to learn from, or None.
+        teacher_arch: Its architecture, where it is not recognised.
         init: Checkpoint to start from, or None.
         init_arch: Its architecture, where it is not recognised.
         allow_pickle: Also read ``init`` and ``teacher`` where they are whole pickled objects.
@@ -50,6 +52,7 @@ class TrainOptions:
     protocol: Path | None = None
     identities: int | None = None
     teacher: Path | None = None
+    teacher_arch: str | None = None
     init: Path | None = None
     init_arch: str | None = None
     allow_pickle: bool = False
@@ -64,10 +67,12 @@ class TrainOptions:
         Args:
             before: What it kept when it was started; empty where it begins.
         """
-        kept: dict[str, Any] = {name: getattr(self, name) for name in CHOICES}
-        for name in FOLDERS_AND_FILES:
-            path = getattr(self, name)
-            kept[name] = str(path.resolve()) if path else before.get(name)
+        kept: dict[str, Any] = {}
+        for name in (*FOLDERS_AND_FILES, *CHOICES, *ARCHITECTURES):
+            value = getattr(self, name)
+            if isinstance(value, Path):
+                value = str(value.resolve())
+            kept[name] = value or before.get(name)
         return kept
 
 
@@ -83,7 +88,7 @@ def completed(given: Mapping[str, Any], kept: Mapping[str, Any], out: Path) -> d
         ReidEdgeError: An option contradicts the one of the start.
     """
     whole: dict[str, Any] = {}
-    for name in (*FOLDERS_AND_FILES, *CHOICES):
+    for name in (*FOLDERS_AND_FILES, *CHOICES, *ARCHITECTURES):
         now, then = given.get(name), kept.get(name)
         if name in FOLDERS_AND_FILES and then is not None:
             then = Path(then)

@@ -29,6 +29,7 @@ def request(arguments: argparse.Namespace) -> TrainOptions:
         "identities": arguments.identities,
         "teacher": arguments.teacher and start_path(arguments.teacher),
         "init": arguments.init and start_path(arguments.init),
+        "teacher_arch": arguments.teacher_arch,
         "init_arch": arguments.init_arch,
         "allow_pickle": arguments.allow_pickle,
         "skip_unreadable": arguments.skip_unreadable,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.datasets import open_retrieval_set
-from models.checkpoint import LoadedNetwork, load_network
+from models.checkpoint import LoadedNetwork
 from models.spec import build_network
 from runtime.errors import ReidEdgeError
 from training import determinism
@@ -20,7 +20,7 @@ from training.augment import Pipeline
 from training.data import TrainingSet, limit_identities, open_training_set, require_pairs
 from training.distributed import Processes, join
 from training.image_check import check_images, write_problems
-from training.initialize import Start, initialize
+from training.initialize import Start, initialize, read_network
 from training.loader import BatchLoader, CropImages
 from training.options import TrainOptions
 from training.origin import check_same_evaluation, images_of, origin
@@ -223,7 +223,9 @@ def _load_teacher(options: TrainOptions) -> LoadedNetwork | None:
         )
     if options.teacher is None:
         return None
-    return load_network(options.teacher, allow_pickle=options.allow_pickle)
+    return read_network(
+        options.teacher, "--teacher-arch", options.teacher_arch, options.allow_pickle
+    )
 
 
 def _check_bank(recipe: Recipe, dim: int, teacher: LoadedNetwork) -> None:

@@ -190,6 +190,9 @@ def test_unreadable_images_are_refused_or_left_out(options, people, tmp_path):
 
 def test_teacher_that_is_not_needed_or_does_not_fit_is_refused(options, teacher_file, tmp_path):
     refused(options, "has no distillation loss; leave out --teacher", teacher=teacher_file)
+    unknown = tmp_path / "unknown.pth"
+    torch.save({"layer.weight": torch.zeros(3)}, unknown)
+    refused(options, "add --teacher-arch", teacher=unknown, recipe=recipe(TAUGHT))
     short = NetworkSpec("resnet18", width=8, head="linear", dim=12, height_px=64, width_px=32)
     path = write_teacher(tmp_path / "short.pth", short)
     refused(options, "as long as the teacher's, 12, got 64", teacher=path, recipe=recipe(TAUGHT))
