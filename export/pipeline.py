@@ -28,6 +28,7 @@ from export.quantize import Quantized, Quantizer
 from export.ranges import dead_channels, model_sha256, refuse_dead, tensors_to_calibrate
 from export.rewrites import fold_batchnorm, name_nodes
 from export.search import Search, search
+from export.stored_placement import stored_placement
 from export.trace import trace
 from models.checkpoint import LoadedNetwork, load_network
 from models.zoo import default_calibration_table, default_network
@@ -253,6 +254,12 @@ def _stored_table(result: Export) -> CalibrationTable | None:
             "The calibration table %s lacks %s (and %d more) of this network; pass the table made "
             "with these weights, or --calib DIR." % (path.name, missing[0], len(missing) - 1)
         )
+    learned_for = (table.selection or {}).get("target", result.options.target)
+    if learned_for != result.options.target:
+        result.warnings.append(
+            "the ranges of %s were learned for target %s; for %s they are what calibration finds."
+            % (path.name, learned_for, result.options.target)
+        )
     sha256 = model_sha256(result.models["fp32"])
     if result.options.ranges is None:
         # The default weights were checked by their own hash; folding them rounds differently from
@@ -280,7 +287,10 @@ def _int8_stage(result: Export, judge: Judge | None, progress: Progress) -> None
         )
     keep_float: frozenset[str] = frozenset()
     placements_ms: dict[str, float] = {}
-    if options.target == "cpu":
+    trained = stored_placement(stored, options.target, graph)
+    if trained is not None:
+        keep_float = trained
+    elif options.target == "cpu":
         keep_float, placements_ms = fastest_placement(
             graph, table, crops.held_out[:1], options.threads
         )

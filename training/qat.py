@@ -67,12 +67,12 @@ class QatResult:
         first, best = self.scores[0], self.scores[self.kept_epoch]
         if not self.kept_epoch:
             return (
-                "No epoch scored better than the start (%.6f, at most %.6f behind an epoch), so the "
+                "No epoch scored better than the start (%.6g, at most %.6g behind an epoch), so the "
                 "network is kept as it was before fine-tuning, with its ranges and biases set."
                 % (first, max(self.scores[1:], default=math.nan))
             )
         return (
-            "Fine-tuning took the score from %.6f to %.6f; the state behind epoch %d of %d is kept."
+            "Fine-tuning took the score from %.6g to %.6g; the state behind epoch %d of %d is kept."
             % (
                 first,
                 best,
@@ -143,6 +143,7 @@ def quantization_aware_finetune(
     record = {
         "from": "quantization-aware fine-tuning",
         "target": options.target,
+        "keep_float": sorted(task.keep_float),  # so that reid-export quantizes the same layers
         "crops": len(calibration),
         "epochs": options.epochs,
         "kept_epoch": kept,

@@ -22,6 +22,7 @@ from models.checkpoint import LoadedNetwork
 from runtime.errors import ReidEdgeError, VerificationError
 from training.qat_layers import FoldedLayer, match_layers
 from training.qat_options import QatOptions
+from training.qat_placement import chosen_by_export
 from training.qat_student import Student, embed, teacher
 from training.qat_table import collect_histograms, learned_table, scales_of
 from training.qat_unfold import State, channel_masks, equalized, frozen_layers, unfold
@@ -49,7 +50,8 @@ class QatTask:
         calibration: (M, 3, H, W) float32.
         options: How to fine-tune.
         graph: Its float graph: the teacher.
-        placement: Where that is quantized.
+        keep_float: Names of its nodes that were chosen to stay in float.
+        placement: Where it is quantized.
         layers, ambiguous: Of ``match_layers``.
         method: Calibration method; settled by ``start``.
     """
@@ -58,6 +60,7 @@ class QatTask:
     calibration: np.ndarray
     options: QatOptions
     graph: Graph
+    keep_float: frozenset[str]
     placement: Placement
     layers: dict[str, FoldedLayer]
     ambiguous: set[str]
@@ -67,13 +70,16 @@ class QatTask:
     @classmethod
     def of(cls, loaded: LoadedNetwork, calibration: np.ndarray, options: QatOptions) -> QatTask:
         graph = float_graph(loaded)
-        placement = POLICIES[options.target](graph, options.keep_float)
+        keep_float = options.keep_float
+        if keep_float is None:
+            keep_float = chosen_by_export(graph, calibration, options.target, options.threads)
+        placement = POLICIES[options.target](graph, keep_float)
         if not placement.weights:
             raise ReidEdgeError(
                 "No layer of this network can run in INT8, so there is nothing to train for."
             )
         layers, ambiguous = match_layers(graph, loaded.network, loaded.input.shape)
-        return cls(loaded, calibration, options, graph, placement, layers, ambiguous)
+        return cls(loaded, calibration, options, graph, keep_float, placement, layers, ambiguous)
 
     def cosine(self, run: Embed) -> float:
         """Mean cosine of a network's embeddings to the float network's, on the calibration crops."""
@@ -127,7 +133,7 @@ class QatTask:
     def table(self, state: State, student: Student, record: dict[str, Any]) -> CalibrationTable:
         """The table that makes an export of ``state`` quantize as the student does."""
         options, graph = self.options, float_graph(_filled(self.loaded, state))
-        placement = POLICIES[options.target](graph, options.keep_float)
+        placement = POLICIES[options.target](graph, self.keep_float)
         if (placement.reads, placement.weights) != (self.placement.reads, self.placement.weights):
             raise VerificationError(
                 "The trained network is traced to other layers than before; please report the "

@@ -219,9 +219,10 @@ def test_weights_that_do_not_go_back_are_an_error(loaded, images, monkeypatch):
     ("changes", "sentence"),
     [
         ({"target": "tpu"}, "target .* must be one of xavier, cpu, got 'tpu'"),
-        ({"target": "x3"}, "target .* must be one of xavier, cpu, got 'x3'"),  # no placement
+        ({"target": "x3"}, "target .* must be one of xavier, cpu, got 'x3': the X3's toolchain"),
         ({"method": "best"}, "method .* must be one of auto, minmax"),
         ({"epochs": 0}, "at least 1 epoch, got 0"),
+        ({"seed": -1}, "seed must not be negative, got -1"),
         ({"learning_rate": float("nan")}, "learning rate .* 0 or more, got nan"),
         ({"distill_weight": -1.0}, "distill weight .* 0 or more, got -1.0"),
     ],

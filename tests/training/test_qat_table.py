@@ -94,7 +94,8 @@ def test_checkpoint_and_table_are_the_network_that_was_trained(loaded, images, t
     graph = float_graph(filled(loaded, result))
     table = CalibrationTable.from_json(result.table.to_json())
     assert table.network_sha256 == model_sha256(graph.to_model())
-    quantizer = Quantizer(graph, target, table, images[:4], images[24:], threads=1)
+    kept = frozenset(table.selection["keep_float"])
+    quantizer = Quantizer(graph, target, table, images[:4], images[24:], threads=1, keep_float=kept)
     exported = quantizer.run(table.method, "none")
     assert set(exported.scales) == set(table.selection["learned"])
     again = onnx_run(exported.model, quantizer.held_out)
@@ -154,8 +155,8 @@ def test_the_export_command_takes_both(capsys, checkpoint, images, tmp_path, tar
     assert "another float network" not in outcome.out  # the very graph the table was made for
     bundle = Bundle.open(tmp_path / "bundle")
     model = Graph(onnx.load(bundle.find("model.int8")))
-    learned = [t for t in result.table.selection["learned"] if t + "_scale" in model.initializers]
-    assert len(learned) > 5  # on a CPU some layers stay in float where that is faster
+    learned = result.table.selection["learned"]  # on a CPU, of the layers that were timed faster
+    assert learned
     for name in learned:
         tensor = result.table.tensors[name]
         expected = tensor.amax / 127 if target == "xavier" else (tensor.high - tensor.low) / 255
