@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
+import shlex
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from runtime.errors import ReidEdgeError
+from training.arguments import not_negative, positive
+from training.signals import stopped_by_signals
 
-CALIBRATION_CROPS = 256
-BATCH = 32
-PERSONS, IMAGES = 8, 4  # of a batch with labels
-AUGMENT = {"flip": {"probability": 0.5}, "pad_crop": {}, "detector_jitter": {"probability": 0.3}}
+SATURATED = 99.9  # mAP in percent: nothing left to gain
 
 _EPILOG = """examples:
   reid-train qat --weights runs/small/last.pth --data market1501 --out runs/small_qat
       three epochs towards the network's own float embeddings; labels are not read
   reid-train qat --weights runs/bot/best.pth --data my_people/ --labels --out runs/bot_qat
-      hard triplets of the training identities as well
+      hard triplets of the training identities as well; some people are held out to judge by
+  reid-train qat --weights runs/bot/best.pth --data market1501 --labels --eval market1501 \\
+      --out runs/bot_qat
+      the same, judged on the set's own queries and gallery
   reid-export --target xavier --weights runs/small_qat/qat.pth --ranges runs/small_qat/qat.ranges.json
       the result on the board
+
+The quantized network is scored before the first epoch and behind each, and the best is kept: with
+--eval by mAP there, else with --labels by mAP on one in five people (4 to 100, at most half), drawn
+by --seed and held out, else by its cosine to the float network on calibration crops. People whom the
+network was trained on before are told apart too easily to judge by: give --eval then.
+
+Rounding is simulated where reid-export puts it. For cpu, export leaves layers in float where that is
+faster: this is timed here, stored with the ranges, and reid-export --ranges takes it from there.
+x3 is no target: the X3's toolchain (hb_mapper) finds its ranges itself and takes none from outside.
 
 exit status: 0 done, 2 the input cannot be used, 3 a result failed its check, 130 interrupted
 """
@@ -40,32 +50,75 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     p.add_argument("--weights", type=Path, required=True, metavar="FILE", help="checkpoint")
-    p.add_argument("--data", type=Path, required=True, metavar="DIR", help="training set")
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
-    p.add_argument("--target", default="xavier", help="xavier or cpu (default: %(default)s)")
-    p.add_argument("--epochs", type=int, default=3, metavar="N", help="default: %(default)s")
     p.add_argument(
-        "--crops", type=int, metavar="N", help="training crops per epoch; default: all of the set"
+        "--target", default="xavier", help="xavier or cpu, not x3 (default: %(default)s)"
     )
-    p.add_argument(
+    data = p.add_argument_group("data")
+    data.add_argument("--data", type=Path, required=True, metavar="DIR", help="training set")
+    data.add_argument("--layout", help="its layout, where it is not recognised")
+    data.add_argument(
+        "--protocol", type=Path, metavar="MAT", help="new protocol of CUHK03 under its own names"
+    )
+    data.add_argument(
+        "--include-val", action="store_true", help="MSMT17: also train on its validation images"
+    )
+    data.add_argument(
+        "--identities", type=positive, metavar="N", help="use the first N people only, for trials"
+    )
+    data.add_argument(
+        "--skip-unreadable", action="store_true", help="leave out images that cannot be decoded"
+    )
+    data.add_argument(
+        "--eval", type=Path, metavar="DIR", help="evaluation set: epochs are judged by mAP there"
+    )
+    how = p.add_argument_group("fine-tuning")
+    how.add_argument("--labels", action="store_true", help="also learn identities: hard triplets")
+    how.add_argument(
+        "--persons",
+        type=positive,
+        metavar="N",
+        help="people per batch with --labels; default: 8, or all where there are fewer",
+    )
+    how.add_argument(
+        "--images",
+        type=positive,
+        metavar="N",
+        help="images of each of them per batch; default: 4",
+    )
+    how.add_argument(
+        "--batch",
+        type=positive,
+        metavar="N",
+        help="images per batch without --labels; default: 32, or all where there are fewer",
+    )
+    how.add_argument("--epochs", type=int, default=3, metavar="N", help="default: %(default)s")
+    how.add_argument(
+        "--crops", type=positive, metavar="N", help="images per epoch; default: all of the set"
+    )
+    how.add_argument(
         "--learning-rate",
         type=float,
         default=1e-4,
         metavar="R",
         help="peak, relative to each tensor's size (default: %(default)s)",
     )
-    p.add_argument("--labels", action="store_true", help="also learn identities: hard triplets")
-    p.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    p.add_argument("--device", default="cpu", help="default: %(default)s")
-    p.add_argument("--threads", type=int, metavar="N", help="CPU threads; default: all cores")
-    p.add_argument("--json", action="store_true", help="print the record as JSON")
+    run = p.add_argument_group("run")
+    run.add_argument("--seed", type=not_negative, default=0, metavar="N", help="default: 0")
+    run.add_argument("--device", help="cpu, cuda, cuda:1; default: cuda where there is one")
+    run.add_argument(
+        "--threads", type=positive, metavar="N", help="CPU threads; default: all cores"
+    )
+    run.add_argument("--json", action="store_true", help="print the record as JSON")
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
-        record = _qat(arguments)
+        with stopped_by_signals(_interrupt):
+            record = _qat(arguments)
     except ReidEdgeError as error:
         print(f"reid-train qat: {error}", file=sys.stderr)
         return error.exit_code
@@ -76,121 +129,39 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-class _Epoch:
-    """(pixels, labels) of one epoch, with a length, so that the rate can fall smoothly."""
-
-    def __init__(self, batches: Iterator, steps: int, prepare, labels: np.ndarray):
-        self._batches, self._steps, self._prepare, self._labels = batches, steps, prepare, labels
-
-    def __iter__(self) -> Iterator:
-        for batch in self._batches:
-            yield self._prepare(batch.images), self._labels[batch.indices.numpy()]
-
-    def __length_hint__(self) -> int:
-        return self._steps
+def _interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 def _qat(arguments: argparse.Namespace) -> dict[str, Any]:
     # Imported here so that --help and usage errors need no torch.
-    import torch
+    from training.qat_run import finetune
+    from training.qat_settings import QatSettings
 
-    from models.checkpoint import load_network, save_network, source_state_dict
-    from training.augment import Pipeline
-    from training.data import open_training_set
-    from training.learner import PixelPreparation
-    from training.loader import BatchLoader, CropImages
-    from training.losses.metric import TripletLoss
-    from training.qat import QatOptions, quantization_aware_finetune
-    from training.sampler import PKSampler, UniformSampler
-
-    if arguments.out.exists():
-        raise ReidEdgeError(f"{arguments.out} exists already; give a new folder as --out.")
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    options = QatOptions(
-        target=arguments.target,
-        epochs=arguments.epochs,
-        learning_rate=arguments.learning_rate,
-        seed=arguments.seed,
-        device=arguments.device,
-        threads=arguments.threads,
-    )
-    loaded = load_network(arguments.weights)
-    if loaded.spec is None:  # refuse a codebase that is only read, before the long work
-        source_state_dict(loaded.network, loaded.family)
-    found = open_training_set(arguments.data)
-    paths = [crop.path for crop in found.crops]
-    labels = np.array([crop.person for crop in found.crops], np.int64)
-    crops = CropImages.open(paths, loaded.input, False, _bar)
-    prepare = PixelPreparation(loaded.input)
-    rng = np.random.default_rng(arguments.seed)
-    chosen = rng.permutation(len(paths))[:CALIBRATION_CROPS]
-    calibration = prepare(torch.from_numpy(np.stack([crops.read(int(i)) for i in chosen])))
-
-    loader = BatchLoader(crops, Pipeline.build(AUGMENT), arguments.seed, workers=0)
-    sampler: Any = UniformSampler(len(paths), BATCH, arguments.seed)
-    if arguments.labels:
-        sampler = PKSampler(labels.tolist(), persons=PERSONS, images=IMAGES, seed=arguments.seed)
-    steps = min(sampler.steps, -(-(arguments.crops or len(paths)) // BATCH))
-    bar = _bar("fine-tuning", options.epochs * steps)
-
-    def batches(epoch: int) -> _Epoch:
-        plan = sampler.epoch(epoch)[:steps]
-        return _Epoch(loader.batches(plan, epoch), steps, prepare, labels)
-
-    def progress(epoch: int, loss: float) -> None:
-        bar.update(1)
-        bar.set_postfix_str(f"epoch {epoch + 1} loss {loss:.4f}")
-
-    result = quantization_aware_finetune(
-        loaded,
-        batches,
-        calibration.numpy(),
-        options,
-        objective=TripletLoss(margin=None) if arguments.labels else None,
-        progress=progress,
-    )
-    bar.close()
-    loaded.network.load_state_dict(result.state_dict)
-    weights, ranges = (arguments.out / name for name in ("qat.pth", "qat.ranges.json"))
-    record = {
-        "arch": loaded.arch,
-        "target": options.target,
-        "weights": str(weights),
-        "ranges": str(ranges),
-        "scores": result.scores,
-        "kept_epoch": result.kept_epoch,
-        "first_loss": result.losses[0],
-        "last_loss": result.losses[-1],
-        "frozen": result.frozen,
-        "summary": result.summary,
-    }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=arguments.out.parent, prefix=".qat-") as made:
-        folder = Path(made) / "out"
-        folder.mkdir()
-        if loaded.spec is not None:
-            provenance = {"quantization_aware": f"{options.target}, from {arguments.weights.name}"}
-            save_network(folder / weights.name, loaded.network, loaded.spec, provenance)
-        else:
-            state = source_state_dict(loaded.network, loaded.family)
-            torch.save({"state_dict": state}, folder / weights.name)
-        result.table.save(folder / ranges.name)
-        text = json.dumps(record, indent=2) + "\n"
-        (folder / "qat.json").write_text(text, encoding="utf-8")
-        folder.rename(arguments.out)
-    return record
+    given = {k: v for k, v in vars(arguments).items() if k not in ("json", "eval")}
+    settings = QatSettings(**given, evaluation=arguments.eval)
+    return finetune(settings, _bar, lambda line: print(line, file=sys.stderr))
 
 
 def _summary(record: dict[str, Any], arguments: argparse.Namespace) -> str:
     reasons: dict[str, int] = {}
     for reason in record["frozen"].values():
         reasons[reason] = reasons.get(reason, 0) + 1
-    lines = [record["summary"]]
+    lines = [record["summary"], f"score: {record['judge']}"]
+    if record["float_score"] is not None:
+        lines[-1] += f"; the float network has {record['float_score']:.6g}"
+        if record["scores"][0] > SATURATED and not record["kept_epoch"]:
+            lines.append(
+                "These people are told apart from the start, as those are whom the network was "
+                "trained on before: give --eval DIR with others, or the score shows no gain."
+            )
     lines += [f"{count} layers were not trained: {reason}" for reason, count in reasons.items()]
     lines.append(
-        f"next: reid-export --target {record['target']} --weights {record['weights']} "
-        f"--ranges {record['ranges']} --calib {arguments.data}"
+        "next: "
+        + shlex.join(
+            ["reid-export", "--target", record["target"], "--weights", record["weights"]]
+            + ["--ranges", record["ranges"], "--calib", str(arguments.data)]
+        )
     )
     return "\n".join(lines)
 
