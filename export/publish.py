@@ -146,7 +146,7 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--run", type=Path, required=True, metavar="DIR", help="folder of reid-train")
     p.add_argument("--calib", type=Path, required=True, metavar="DIR", help="training crops")
     p.add_argument("--eval", type=Path, required=True, metavar="DIR", help="evaluation set")
-    p.add_argument("--ranges", type=Path, metavar="FILE", help="table of reid-train --qat")
+    p.add_argument("--ranges", type=Path, metavar="FILE", help="table of reid-train qat")
     p.add_argument("--zoo", type=Path, default=ZOO, metavar="DIR", help="default: models/zoo")
     a = p.parse_args(argv)
     try:

@@ -52,3 +52,9 @@ def test_an_unfinished_run_is_refused_and_nothing_replaced(trained, tmp_path):
     with pytest.raises(ReidEdgeError, match="interrupted, not finished"):
         publish(unfinished, data, data, None, zoo)
     assert list(zoo.iterdir()) == []
+
+
+def test_help_names_the_command_that_writes_ranges(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "table of reid-train qat" in capsys.readouterr().out
