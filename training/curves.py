@@ -14,7 +14,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 History = Sequence[dict[str, float]]
 
 
-def draw_curves(history: History, title: str, path: Path) -> None:
+def draw_curves(
+    history: History, title: str, path: Path, start: dict[str, float] | None = None
+) -> None:
     """Losses, learning rate and, where there is any, accuracy over the epochs.
 
     Args:
@@ -22,13 +24,15 @@ def draw_curves(history: History, title: str, path: Path) -> None:
             ``*_loss``, and where the epoch was evaluated ``mAP`` and ``rank1`` in percent.
         title: Above the picture.
         path: PNG file.
+        start: Accuracy of the network the run started from, drawn at epoch 0.
     """
     # Imported here, since it takes a second that --help and usage errors need not wait for. No
     # pyplot: a picture made this way opens no window and leaves no global state.
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    judged = [row for row in history if "mAP" in row]
+    judged = [{"epoch": 0, **start}] if start else []
+    judged += [row for row in history if "mAP" in row]
     panels = 3 if judged else 2
     figure = Figure((4.6 * panels, 4.0), layout=ConstrainedLayoutEngine(wspace=0.06))
     axes = figure.subplots(1, panels)
@@ -40,7 +44,7 @@ def draw_curves(history: History, title: str, path: Path) -> None:
     if judged:
         _draw_accuracy(axes[1], judged)
     for axis in axes:
-        _style(axis, history)
+        _style(axis, history, 0 if start and axis is axes[1] else 0.5)
     figure.suptitle(title, x=0.008, ha="left", fontweight="bold", fontsize=12)
     figure.savefig(path, dpi=120)
 
@@ -75,9 +79,9 @@ def _plot(axis: Any, rows: History, key: str, label: str, **style: Any) -> None:
     axis.plot(x, y, label=label, linewidth=1.6, markersize=3.5, clip_on=False, **style)
 
 
-def _style(axis: Any, history: History) -> None:
+def _style(axis: Any, history: History, left: float) -> None:
     axis.set_xlabel("epoch", color=GREY, fontsize=9.5)
-    axis.set_xlim(0.5, history[-1]["epoch"] + 0.5)
+    axis.set_xlim(left, history[-1]["epoch"] + 0.5)
     axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axis.tick_params(which="both", colors=GREY, labelsize=9)
     axis.grid(axis="y", alpha=0.25)

@@ -265,7 +265,10 @@ class Trainer:
         now = time.monotonic()
         if now - self._drawn > DRAW_EVERY_S or position.epoch == recipe.schedule.epochs:
             title = f"{recipe.name}: {recipe.network.arch}"
-            replace_file(folder.curves_png, lambda p: draw_curves(position.history, title, p))
+            replace_file(
+                folder.curves_png,
+                lambda p: draw_curves(position.history, title, p, position.start),
+            )
             self._drawn = now
         self._save_state()
 

@@ -20,9 +20,9 @@ def history(epochs, judged=(), losses=("classification", "triplet"), scale=1.0):
     return rows
 
 
-def drawn(tmp_path, rows, title="tiny: resnet18"):
+def drawn(tmp_path, rows, title="tiny: resnet18", start=None):
     path = tmp_path / "curves.png"
-    draw_curves(rows, title, path)
+    draw_curves(rows, title, path, start)
     image = cv2.imread(str(path))
     assert image is not None and image.shape[0] == 480 and image.std() > 5
     return image
@@ -62,6 +62,18 @@ def test_a_change_of_any_curve_is_seen(tmp_path):
         rows[2][key] = value
         assert not np.array_equal(before, drawn(tmp_path, rows)), key
     assert np.array_equal(before, drawn(tmp_path, history(6, judged=(3, 6))))
+
+
+def test_the_start_is_drawn_at_epoch_0(tmp_path, recwarn):
+    rows = history(6, judged=(3, 6))
+    plain, low, high = (
+        drawn(tmp_path, rows, start=start)
+        for start in (None, {"mAP": 20.0, "rank1": 40.0}, {"mAP": 60.0, "rank1": 40.0})
+    )
+    assert plain.shape == low.shape and not np.array_equal(low, high)
+    assert not np.array_equal(plain, low) and not [str(w.message) for w in recwarn]
+    third = low.shape[1] // 3
+    assert np.array_equal(plain[:, :third], low[:, :third]), "only accuracy has a start"
 
 
 def test_drawing_leaves_pyplot_alone(tmp_path):
