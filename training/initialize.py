@@ -129,7 +129,8 @@ def initialize(network: ReidNetwork, start: Start, spec: NetworkSpec) -> Initial
     if share < SMALLEST_SHARE:
         raise ReidEdgeError(
             f"{start.path} fits only {share:.0%} of the backbone; --init needs weights of the "
-            "architecture that the recipe's network section describes."
+            "architecture that the recipe's network section describes, or a recipe without one, such "
+            "as finetune, which takes theirs."
         )
     network.load_state_dict(fitting, strict=False)
     left = tuple(k for k in own if k not in fitting and not k.endswith("num_batches_tracked"))
