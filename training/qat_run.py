@@ -21,6 +21,7 @@ from models.checkpoint import (
     source_state_dict,
 )
 from runtime.errors import ReidEdgeError
+from training import determinism
 from training.data import TrainingSet
 from training.distributed import join
 from training.losses.metric import TripletLoss
@@ -36,6 +37,8 @@ CALIBRATION_CROPS = 256
 COSINE = "mean cosine to the float network's embeddings on the calibration crops"
 WEIGHTS, RANGES, RECORD = "qat.pth", "qat.ranges.json", "qat.json"
 TABLE_BYTES = 8_000_000  # ranges and record, generously
+
+MEASURED = ("mAP",)  # provenance that was true of the weights before
 
 Say = Callable[[str], Any]
 
@@ -58,6 +61,7 @@ def finetune(settings: QatSettings, progress: Progress, say: Say) -> dict[str, A
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = _device(settings.device)
+    determinism.fix(settings.seed, device)
     options = QatOptions(
         target=settings.target,
         epochs=settings.epochs,
@@ -168,13 +172,14 @@ def _write(
 ) -> None:
     path = folder / WEIGHTS
     if loaded.spec is not None:
-        # What is known of the weights stays true of the tuned ones: their data and its terms.
+        # The tuned weights still come from that data, on its terms; measured they were not.
         _, info = read_state_dict(settings.weights)
         _, provenance = read_header(info["header"])
         how = "labels" if settings.labels else "distilled"
         tuned = f"{settings.target}, {how}, from {settings.weights.name}"
         printable = "".join(c if c.isprintable() else "?" for c in tuned)
-        entries = {**provenance, "quantization_aware": printable}
+        kept = {key: value for key, value in provenance.items() if key not in MEASURED}
+        entries = {**kept, "quantization_aware": printable}
         save_network(path, loaded.network, loaded.spec, entries)
     else:
         buffer = io.BytesIO()  # torch's own file writer reports a full disk in many ways

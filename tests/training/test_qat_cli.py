@@ -20,7 +20,7 @@ from runtime.preprocess import preprocess
 from tests.training.drawn_people import CONTRACT, SPEC, write_people
 from training.cli import main as reid_train
 from training.progress import silent
-from training.qat_cli import parser
+from training.qat_cli import _summary, parser
 from training.qat_data import open_images
 from training.qat_settings import QatSettings
 
@@ -39,7 +39,7 @@ def weights(tmp_path_factory):
     with torch.no_grad():
         network.train()(torch.from_numpy(preprocess(crops, CONTRACT)))
     path = tmp_path_factory.mktemp("weights") / "small.pth"
-    save_network(path, network, SPEC, {"recipe": "none", "training_data": "drawn people"})
+    save_network(path, network, SPEC, {"training_data": "drawn people", "mAP": 91.5})
     return path
 
 
@@ -69,6 +69,7 @@ def test_result_opens_in_reid_export_with_its_ranges(weights, people, tmp_path, 
     assert loaded.family == "reid-edge"
     assert any("quantization aware" in note for note in loaded.notes)
     assert "training data: drawn people" in loaded.notes, "whose terms still hold"
+    assert not any("91.5" in note for note in loaded.notes), "that was the network before"
     bundle = tmp_path / "bundle"
     arguments = [
         "--target", "xavier", "--weights", out / "qat.pth", "--ranges", out / "qat.ranges.json",
@@ -93,7 +94,19 @@ def test_what_labels_teach_is_kept(weights, tmp_path, capsys):
     assert {key for key in before if "conv" in key and key.endswith("weight")} <= changed
     printed = capsys.readouterr().out
     assert "mAP in percent on 4 people held out of training (seed 0): 24 queries" in printed
-    assert "the float network has" in printed
+    assert "the float network has" in printed and "told apart from the start" not in printed
+
+
+def test_people_who_are_told_apart_already_are_said():
+    record = {
+        "summary": "s.", "judge": "mAP", "float_score": 99.9, "scores": [99.8, 99.7],
+        "kept_epoch": 0, "frozen": {}, "target": "cpu", "weights": "a b/w", "ranges": "r",
+    }  # fmt: skip
+    given = parser().parse_args(["--weights", "w", "--data", "my people", "--out", "o"])
+    printed = _summary(record, given)
+    assert "told apart from the start" in printed and "give --eval DIR" in printed
+    assert "--weights 'a b/w' --ranges r --calib 'my people'" in printed, "to be pasted"
+    assert "from the start" not in _summary({**record, "scores": [70.0, 69.0]}, given)
 
 
 def test_an_evaluation_set_judges_with_and_without_labels(weights, people, market, tmp_path, capsys):  # fmt: skip

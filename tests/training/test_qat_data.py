@@ -54,5 +54,7 @@ def test_calibration_crops_are_as_the_network_will_see_them(people):
 
 
 def test_more_people_than_there_are_is_an_error_with_the_option(people):
-    with pytest.raises(ReidEdgeError, match=r"--persons 9 needs .* has 8 .*; pass --persons 8 or l"):
+    with pytest.raises(
+        ReidEdgeError, match=r"--persons 9 needs .* has 8 .*; pass --persons 8 or l"
+    ):
         batches_of(people, labels=True, persons=9)
