@@ -1,6 +1,6 @@
 """Which detection continues which track: costs, limits and their assignment."""
 
-from typing import Optional, Tuple
+from typing import Callable, Optional, Tuple
 
 import numpy as np
 
@@ -25,7 +25,7 @@ def assign(cost: np.ndarray, allowed: np.ndarray) -> Tuple[np.ndarray, np.ndarra
     none = np.empty(0, np.intp)
     if not allowed.any():
         return none, none
-    rows, columns = _linear_sum_assignment()(np.where(allowed, cost, _FORBIDDEN))
+    rows, columns = linear_sum_assignment()(np.where(allowed, cost, _FORBIDDEN))
     kept = allowed[rows, columns]
     return rows[kept], columns[kept]
 
@@ -58,12 +58,17 @@ def largest_with_others(overlap: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return others.max(axis=1)
 
 
-def _linear_sum_assignment():
+def linear_sum_assignment() -> Callable[[np.ndarray], Tuple[np.ndarray, np.ndarray]]:
+    """scipy's solver, imported here because a board may lack it.
+
+    Raises:
+        ReidEdgeError: It cannot be imported.
+    """
     try:
         from scipy.optimize import linear_sum_assignment
     except ImportError:
         raise ReidEdgeError(
             "Tracking needs scipy for its assignment; install it with `pip install scipy` "
-            "(Jetson: `sudo apt install python3-scipy`)."
+            "(Jetson and RDK X3: `sudo apt install python3-scipy`)."
         ) from None
     return linear_sum_assignment

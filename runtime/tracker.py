@@ -15,7 +15,12 @@ from typing import List, Optional, Tuple
 import numpy as np
 
 from runtime import kalman
-from runtime.association import appearance_distance, assign, largest_with_others
+from runtime.association import (
+    appearance_distance,
+    assign,
+    largest_with_others,
+    linear_sum_assignment,
+)
 from runtime.detection import Detections, iou
 from runtime.errors import ReidEdgeError
 from runtime.track import CONFIRMED, LOST, TENTATIVE, Track, TrackTable
@@ -36,9 +41,13 @@ class Tracker:
     people = [t for t in tracks if t.state == "confirmed"]
 
     The result does not depend on the order of the detections.
+
+    Raises:
+        ReidEdgeError: scipy is missing.
     """
 
     def __init__(self, settings: Optional[TrackerSettings] = None):
+        linear_sum_assignment()  # what is missing is said before a robot drives, not at the first crossing
         self.settings = settings or TrackerSettings()
         self._table = TrackTable()
         self._time_s: Optional[float] = None

@@ -24,6 +24,7 @@ from export.x3.detector_frames import read_frames
 from export.x3.detector_graph import detector_graph
 from export.x3.detector_report import detector_warnings, operators_part
 from export.x3.detector_simulation import simulate_detector
+from export.x3.speed import predicted_speed
 from runtime.bundle import check_destination, file_sha256
 from runtime.detectors.kinds import Kind, recognise
 from runtime.detectors.record import NAME, SCHEMA
@@ -141,6 +142,7 @@ def export_detector(
             },
             "calibration_data": data,
             "operators": operators_part(graph),
+            "predicted_latency": predicted_speed(made / name),
             "rewrites": [asdict(step) for step in graph.rewrites],
             "simulation": simulation,
         }

@@ -7,6 +7,7 @@ from typing import Any
 from export.x3.check_report import size_text
 from export.x3.detector_frames import Frames
 from export.x3.detector_graph import DetectorGraph
+from export.x3.speed import speed_text
 
 MANY_SEGMENTS = 8  # each costs a way to the CPU and back
 LEAST_RECALL = 0.8
@@ -78,6 +79,7 @@ def detector_summary(record: dict[str, Any], warnings: list[str], folder: str) -
             before["segments"],
             before["counts"]["CPU"],
         ),
+        speed_text(record["predicted_latency"]),
         "Simulated on %d frames, against the %d people that the float network finds:"
         % (people["frames"], people["float"]),
     ]

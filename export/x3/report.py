@@ -7,6 +7,7 @@ from typing import Any
 
 from export.html_table import html_table
 from export.x3.check_report import size_text
+from export.x3.speed import speed_text
 from export.x3.toolchain_report import toolchain_section
 
 
@@ -24,6 +25,7 @@ def x3_section(part: dict[str, Any]) -> str:
             "<p>Assumed where the documents are silent:</p><ul>%s</ul>" % assumed
             if assumed
             else "",
+            "<p>%s</p>" % escape(speed_text(part["predicted_latency"])),
             "<h3>Rewrites</h3>",
             html_table(["rewrite", "places", "relative L2"], rewrites, numbers=True),
             "<h3>Simulated board</h3><p>Calibration type %s over %d files; %d tensors rounded; mean "
@@ -48,6 +50,7 @@ def x3_lines(part: dict[str, Any], destination: str) -> list[str]:
     operators = part["operators"]
     return [
         "Predicted for the X3: %s." % _operators(operators),
+        speed_text(part["predicted_latency"]),
         "Next: in the vendor's container, or where hb_mapper is installed, run  %s/x3/build.sh"
         % destination,
         "      and take its result in with  reid-export --target x3 --fold %s" % destination,

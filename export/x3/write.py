@@ -20,6 +20,7 @@ from export.x3.check_report import CPU
 from export.x3.config import make_config, write_yaml
 from export.x3.export import X3Export
 from export.x3.simulate import seen_by_board
+from export.x3.speed import predicted_speed
 from runtime.bundle import BundleWriter
 from runtime.manifest import Manifest
 from runtime.nv12 import preprocess_nv12
@@ -63,7 +64,7 @@ def write_x3(result: X3Export) -> tuple[Path, dict[str, Any]]:
         operators = writer.file(f"{FOLDER}/operators.json", "x3.operators")
         operators.write_text(json.dumps(result.check.to_dict(), indent=2) + "\n")
         np.savez_compressed(writer.file("golden.npz", "golden"), **golden(result))  # type: ignore[arg-type]
-        report = report_of(result, calibration)
+        report = report_of(result, calibration, predicted_speed(writer.directory / name))
         writer.file("report.json", "report").write_text(json.dumps(report, indent=2) + "\n")
         writer.file("report.html", "report.html").write_text(html_report(report), encoding="utf-8")
         return writer.finish(_manifest(result, writer.entries())), report
@@ -107,7 +108,9 @@ def golden(result: X3Export) -> dict[str, np.ndarray]:
     return arrays
 
 
-def report_of(result: X3Export, calibration: dict[str, Any]) -> dict[str, Any]:
+def report_of(
+    result: X3Export, calibration: dict[str, Any], speed: dict[str, Any]
+) -> dict[str, Any]:
     """Everything measured and predicted, as one JSON object."""
     check = result.check
     return {
@@ -141,6 +144,7 @@ def report_of(result: X3Export, calibration: dict[str, Any]) -> dict[str, Any]:
             },
             "calibration_data": calibration,
             "simulation": result.simulation.record,
+            "predicted_latency": speed,
             "toolchain": None,
         },
         "warnings": result.warnings,

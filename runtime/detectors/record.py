@@ -26,7 +26,8 @@ _KEYS = {
     "schema", "detector", "sha256", "kind", "input", "board_input", "letterbox", "calibration_data",
     "operators",
 }  # fmt: skip
-_OPTIONAL = {"outputs", "rewrites", "simulation", "toolchain"}  # the latter three for the reader
+# All but "outputs" is for whoever reads the file.
+_OPTIONAL = {"outputs", "predicted_latency", "rewrites", "simulation", "toolchain"}
 
 
 class OutputRecord(NamedTuple):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from runtime.association import appearance_distance, assign, largest_with_others
 from runtime.errors import ReidEdgeError
+from runtime.tracker import Tracker
 
 
 def brute_force(cost, allowed):
@@ -53,6 +54,8 @@ def test_without_scipy(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(ReidEdgeError, match="scipy"):
         assign(np.zeros((1, 1)), np.ones((1, 1), bool))
+    with pytest.raises(ReidEdgeError, match="python3-scipy"):
+        Tracker()  # not at the first frame with people
 
 
 def test_appearance_distance():

@@ -13,7 +13,7 @@ import yaml
 
 from runtime.bundle import Bundle
 from runtime.embedder import Embedder
-from runtime.preprocess import read_image
+from runtime.preprocess import l2_normalize, preprocess, read_image
 from tests.export.cli_helpers import (  # noqa: F401  (fixtures)
     HEIGHT,
     SIZE,
@@ -73,25 +73,38 @@ def test_configuration_names_what_is_there_and_normalizes_once(bundle):
     np.testing.assert_allclose(scale, [1 / 58.395, 1 / 57.12, 1 / 57.375], rtol=1e-5)
 
 
-def test_calibration_pixels_through_the_configuration_are_the_networks_input(bundle):
-    """(data - mean) * scale of a file is what the simulation's network was fed with."""
+def test_calibration_pixels_through_the_configuration_are_the_networks_input(bundle, data):  # noqa: F811
+    """(data - mean) * scale of a file is what the network is fed with, of one of the crops."""
     config = yaml.safe_load((bundle / "x3" / "config.yaml").read_text())
     inputs = config["input_parameters"]
     mean, scale = (
         np.array([float(v) for v in str(inputs[k]).split()]).reshape(3, 1, 1)
         for k in ("mean_value", "scale_value")
     )
+    contract = Bundle.open(bundle).manifest.input
+    crops = [read_image(p) for p in sorted((data / "bounding_box_train").iterdir())]
+    fed = preprocess(crops, contract)
     folder = bundle / "x3" / config["calibration_parameters"]["cal_data_dir"]
-    sample = np.fromfile(sorted(folder.iterdir())[0], np.float32).reshape(3, HEIGHT, WIDTH)
-    prepared = (sample - mean) * scale
-    assert -2.2 < prepared.min() < 0 < prepared.max() < 2.7
-    assert abs(prepared.mean()) < 1.5
+    for path in sorted(folder.iterdir())[:5]:
+        sample = np.fromfile(path, np.float32).reshape(3, HEIGHT, WIDTH)
+        distance = np.abs(fed - (sample - mean) * scale).max(axis=(1, 2, 3))
+        assert distance.min() < 1e-4 and np.sort(distance)[1] > 0.1  # that crop and no other
+
+
+def test_golden_embeddings_are_those_of_the_boards_path(bundle):
+    with np.load(bundle / "golden.npz") as golden:
+        assert golden["inputs_nv12"].shape == (8, HEIGHT * WIDTH * 3 // 2)
+        plain, nv12 = (l2_normalize(golden["embedding_int8" + s]) for s in ("", "_nv12"))
+    cosines = (plain * nv12).sum(axis=1)
+    assert 0.5 < cosines.min() < 0.9999  # of the same noisy crops, with less colour
 
 
 def test_report_has_operators_accuracy_with_and_without_nv12_and_is_no_measurement(bundle):
     report = json.loads((bundle / "report.json").read_text())
     assert {"fp32", "int8", "int8_nv12"} <= set(report["accuracy"])
     part = report["x3"]
+    speed = part["predicted_latency"]
+    assert 0 < speed["low_ms"] < speed["latency_ms"] < speed["high_ms"] and speed["board"] == "x3"
     assert part["operators"]["counts"]["unsupported"] == 0 and part["toolchain"] is None
     assert all(step["relative_l2"] <= 1e-5 for step in part["rewrites"])
     page = (bundle / "report.html").read_text()
@@ -124,9 +137,22 @@ def test_check_only_says_where_nodes_run(bundle, capsys):
     assert run(capsys, "--target", "x3", "--check-only", broken).status == 2
 
 
-def test_without_crops_the_default_network_is_exported_on_drawn_ones(place, capsys):  # noqa: F811
+def test_check_only_is_for_the_x3(place, capsys):  # noqa: F811
     outcome = run(capsys, "--target", "cpu", "--check-only", place)
     assert outcome.status == 2 and "are for --target x3" in outcome.err
+
+
+def test_without_weights_the_default_network_is_exported_on_drawn_crops(place, capsys):  # noqa: F811
+    outcome = run(
+        capsys, "--target", "x3", "--calib-count", "8", "--threads", "1", "--out", place / "d"
+    )
+    assert outcome.status == 0
+    for said in ("drawn crops", "0 on the CPU", "(predicted, not measured)", "x3/build.sh"):
+        assert said in outcome.out
+    bundle = Bundle.open(place / "d")
+    config = yaml.safe_load((place / "d" / "x3" / "config.yaml").read_text())
+    assert config["model_parameters"]["onnx_model"] == bundle.find("model.fp32").name
+    assert bundle.manifest.network["arch"].startswith("rga_sc_resnet18")
 
 
 @pytest.mark.parametrize(

@@ -301,4 +301,4 @@ def test_osnet_loses_at_most_six_tenths_of_a_point(shared):
     report = measure(simulation, open_retrieval_set(data), x3.input, loaded.embedding).to_dict()
     assert report["fp32"]["mAP"] == pytest.approx(86.15, abs=0.2)
     assert report["int8"]["mAP_drop"] <= 0.6
-    assert report["int8_nv12"]["mAP"] <= report["fp32"]["mAP"]
+    assert report["int8_nv12"]["mAP_drop"] <= 0.6
