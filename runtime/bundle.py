@@ -13,6 +13,8 @@ from runtime.manifest import Manifest
 
 MANIFEST_NAME = "manifest.json"
 ENGINES_DIR = "engines"  # what reid-build adds on the board; not part of the manifest
+# Roles of files that only the workstation reads: they may all stay behind, but not some of them.
+WORKSTATION_ROLES = ("x3.calibration",)
 
 
 def file_sha256(path: Union[str, Path]) -> str:
@@ -66,9 +68,13 @@ class Bundle:
         return bundle
 
     def verify(self, edited: Sequence[str] = ()) -> None:
-        """Compare every file with the manifest; raise VerificationError at the first difference."""
+        """Compare every file with the manifest; raise VerificationError at the first difference.
+
+        Files of WORKSTATION_ROLES may be absent, all of a role together.
+        """
+        left_behind = [role for role in WORKSTATION_ROLES if not self._any_file(role)]
         for name, entry in sorted(self.manifest.files.items()):
-            if entry["role"] in edited:
+            if entry["role"] in edited or entry["role"] in left_behind:
                 continue
             file = self.path / name
             if not file.is_file():
@@ -86,6 +92,10 @@ class Bundle:
                     "%s in bundle %s is not the file that was exported (SHA-256 differs); "
                     "copy the bundle again or export it anew." % (name, self.path)
                 )
+
+    def _any_file(self, role: str) -> bool:
+        files = self.manifest.files.items()
+        return any((self.path / name).is_file() for name, entry in files if entry["role"] == role)
 
     def has(self, role: str) -> bool:
         """Whether the bundle holds a file for ``role`` (see runtime.manifest.ROLES)."""

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 
 import pytest
 
@@ -94,6 +95,19 @@ def test_missing_file_is_refused_by_name(tmp_path):
     (path / "golden.npz").mkdir()
     with pytest.raises(VerificationError, match=r"lacks golden.npz"):
         Bundle.open(path)
+
+
+def test_calibration_data_may_stay_on_the_workstation_but_not_a_part_of_them(tmp_path):
+    with BundleWriter(tmp_path / "bundle") as writer:
+        for i in range(3):
+            writer.file("x3/calibration_data/%d" % i, "x3.calibration").write_bytes(b"crop")
+        writer.finish(make_manifest(target="x3", files=writer.entries()))
+    folder = tmp_path / "bundle" / "x3" / "calibration_data"
+    (folder / "1").unlink()
+    with pytest.raises(VerificationError, match="lacks x3/calibration_data/1"):
+        Bundle.open(tmp_path / "bundle")
+    shutil.rmtree(str(folder))
+    assert Bundle.open(tmp_path / "bundle").has("x3.calibration")
 
 
 def test_unreadable_file_is_one_sentence(tmp_path, monkeypatch):
@@ -215,7 +229,7 @@ def test_force_replaces_no_other_folder_and_no_file(tmp_path):
     (tmp_path / "notes.txt").write_bytes(b"y")
     before = listing(tmp_path)
     for destination in (photos, tmp_path / "notes.txt"):
-        with pytest.raises(ReidEdgeError, match="is not a bundle, so --force will not replace it"):
+        with pytest.raises(ReidEdgeError, match="so --force will not replace it"):
             write(destination, force=True)
     assert listing(tmp_path) == before
 
