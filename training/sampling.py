@@ -78,5 +78,5 @@ def _check_enough(settings: Sampler, found: TrainingSet, world_size: int) -> Non
 
 def _fitting(field: str, largest: int, smallest: int) -> str:
     if largest < smallest:
-        return "use fewer processes or more images."
-    return f"pass --set {field}={largest} (or less), or give more images."
+        return "use fewer processes or a larger set."
+    return f"pass --set {field}={largest} (or less), or give a larger set."

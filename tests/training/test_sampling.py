@@ -33,7 +33,7 @@ def built(people, changes, world_size=1, views_given=False):
 )
 def test_a_batch_too_large_names_the_option_that_fits(people, changes, world_size, kind):
     """Eight people with four images each."""
-    with pytest.raises(ReidEdgeError, match="or give more images") as error:
+    with pytest.raises(ReidEdgeError, match="or give a larger set") as error:
         built(people, changes, world_size)
     field, value = re.search(r"--set (\S+)=(\d+) ", str(error.value)).groups()
     assert isinstance(built(people, {**changes, field: int(value)}, world_size), kind)
