@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import onnx
 
 from export.x3.check_report import BPU, NodeCheck
-from export.x3.operators import operator_table
+from export.x3.operators import Value, operator_table
 from export.x3.tensors import Tensors
 
 
@@ -17,7 +17,7 @@ def header_problems(
     """The limits of the whole model that it breaks, with actual and allowed value."""
     shapes = input_shapes(model, tensors)
     convolutions = sum(c.op == "Conv" and c.on == BPU for c in checks)
-    values: dict[str, list[tuple[str, int]]] = {
+    values: dict[str, list[tuple[str, Value]]] = {
         "opset": [("opset", opset)],
         "ir_version": [("ir_version", model.ir_version)],
         "input rank": [("rank of input %s" % k, len(s)) for k, s in shapes.items()],
@@ -28,13 +28,21 @@ def header_problems(
         ],
         "outputs": [("outputs", len(model.graph.output))],
         "convolutions on the BPU": [("Conv nodes on the BPU", convolutions)],
+        "type of input": [("type of input %s" % k, v) for k, v in _types(model, tensors).items()],
     }
     return [
-        "%s: %s, allowed %s" % (what, value, limit.describe())
+        "%s: %s, allowed %s%s"
+        % (what, value, limit.describe(), " (%s)" % limit.fix if limit.fix else "")
         for limit in operator_table().model
         for what, value in values[limit.quantity]
         if not limit.admits(value)
     ]
+
+
+def _types(model: onnx.ModelProto, tensors: Tensors) -> dict[str, str]:
+    """Element type of each input, as NumPy calls it."""
+    infos = {i.name: i.type.tensor_type.elem_type for i in model.graph.input}
+    return {n: onnx.helper.tensor_dtype_to_np_dtype(infos[n]).name for n in tensors.inputs}
 
 
 def input_shapes(model: onnx.ModelProto, tensors: Tensors) -> dict[str, list[int | None]]:

@@ -51,6 +51,7 @@ class Limit:
         allowed: Keys ``min``, ``max`` (inclusive), ``below``, ``in``, ``power_of_two``.
         exempt: Operators that ``"*"`` leaves out.
         note: How the source was read.
+        fix: What the user can do, of the limits of a whole model.
     """
 
     quantity: str
@@ -61,6 +62,7 @@ class Limit:
     allowed: Mapping[str, Any] = None  # type: ignore[assignment]
     exempt: tuple[str, ...] = ()
     note: str = ""
+    fix: str = ""
 
     def admits(self, value: Value) -> bool:
         """Whether one value of the quantity keeps the limit."""
@@ -180,7 +182,7 @@ def operator_table() -> Table:
 
 def _limit(row: dict[str, Any]) -> Limit:
     allowed = {k: row[k] for k in ("min", "max", "below", "in", "power_of_two") if k in row}
-    known = {"quantity", "source", "op", "device", "when", "note"}
+    known = {"quantity", "source", "op", "device", "when", "note", "fix"}
     unknown = set(row) - known - set(allowed) - {"except"}
     if unknown or not allowed:
         raise ValueError("operators.json: bad row %s" % row)

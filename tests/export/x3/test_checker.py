@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 
 from export.x3.check_report import BPU, CPU, FOLDED, UNSUPPORTED
@@ -117,11 +118,17 @@ def test_a_good_header_has_no_problems():
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"opset": 13}, "opset: 13, allowed 10 or 11"),
-        ({"opset": 9}, "opset: 9, allowed 10 or 11"),
-        ({"ir_version": 8}, "ir_version: 8, allowed at most 7"),
-        ({"shape": ("n", 3, 9, 7)}, "open dimensions of input x: 1, allowed at most 0"),
-        ({"shape": (2, 3, 9, 7)}, "batch of input x: 2, allowed 1"),
+        ({"opset": 13}, "opset: 13, allowed 10 or 11 (export it with opset 11)"),
+        ({"opset": 9}, "opset: 9, allowed 10 or 11 (export it with opset 11)"),
+        (
+            {"ir_version": 8},
+            "ir_version: 8, allowed at most 7 (set model.ir_version = 7 and save it again)",
+        ),
+        (
+            {"shape": ("n", 3, 9, 7)},
+            "open dimensions of input x: 1, allowed at most 0 (export it with a fixed size)",
+        ),
+        ({"shape": (2, 3, 9, 7)}, "batch of input x: 2, allowed 1 (export it with batch 1)"),
     ],
 )
 def test_bad_headers(options, problem):
@@ -131,15 +138,25 @@ def test_bad_headers(options, problem):
     assert report.nodes[0].on == BPU
 
 
+def test_half_precision_is_refused():
+    a, weights = conv("x", "y", (4, 3, 1, 1))
+    model = x3_model([a], weights)
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    (problem,) = check_model(model).problems
+    assert problem.startswith("type of input x: float16, allowed float32 (convert")
+
+
 def test_rank_outputs_and_missing_convolution():
     report = check([node("Exp", "x")], shape=(1, 3, 9))
-    assert "rank of input x: 3, allowed 4" in report.problems
-    assert "Conv nodes on the BPU: 0, allowed at least 1" in report.problems
+    assert any(p.startswith("rank of input x: 3, allowed 4 (") for p in report.problems)
+    assert any(
+        p.startswith("Conv nodes on the BPU: 0, allowed at least 1") for p in report.problems
+    )
     a, weights = conv("x", "y", (33, 3, 1, 1))
     outputs = ["o%d" % i for i in range(33)]
     split = node("Split", "y", " ".join(outputs), axis=1)
     report = check([a, split], weights, outputs=outputs)
-    assert report.problems == ["outputs: 33, allowed at most 32"]
+    assert report.problems == ["outputs: 33, allowed at most 32 (concatenate some)"]
 
 
 def test_unknown_sizes_are_said():
