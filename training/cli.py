@@ -21,7 +21,7 @@ _EPILOG = """examples:
   reid-train --recipe small --teacher osnet_x0_25.pth --data market1501 --out runs/small
       the small default network, taught by a larger one
   reid-train --recipe finetune --init default --data my_people --out runs/mine
-      fit a trained network to your own people, one folder per person; --init takes any checkpoint
+      fit a trained network to your own people, one folder per person; also --init best.pth
   reid-train --resume --out runs/bot
       go on with an interrupted run, as it was started
   torchrun --nproc_per_node 4 -m training.cli --recipe rga --data msmt17 --out runs/rga
