@@ -31,6 +31,8 @@ class FakeCamera:
         return self.status
 
     def get_img(self, module, width, height):
+        # Another module or a size that was not opened gives None on the board, after a wait.
+        assert module == 2 and (width, height) == self.arguments[3:5]
         self.asked.append((module, width, height))
         return self.left.pop(0) if len(self.left) > 1 else self.left[0]
 
