@@ -58,4 +58,6 @@ def test_osnet_runs_on_the_bpu_as_it_is(shared):
     loaded = load_network(shared / "weights" / "osnet_x0_25_market1501.pth")
     report = check_model(trace(loaded.for_export(), loaded.input, opset=11))
     assert not report.on(CPU) and report.segments == 1
-    assert report.problems == ["open dimensions of input images: 1, allowed at most 0"]
+    assert report.problems == [
+        "open dimensions of input images: 1, allowed at most 0 (export it with a fixed size)"
+    ]
