@@ -26,8 +26,8 @@ class SourceSettings(CameraSettings):
     """Where frames come from.
 
     Attributes:
-        input: Camera number or device, stream, video file or folder, as in --source; text, so a
-            camera's number stands in quotes.
+        input: Camera number or device, csi://SENSOR (Jetson), mipi:// (RDK X3), stream, video file
+            or folder, as in --source; text, so a camera's number stands in quotes.
         file_fps: Frames per second of a file or folder, where it does not say or says it wrongly;
             null: as it says.
         give_up_after_s: Time without a frame after which the run ends; null: wait for the camera for
@@ -57,8 +57,8 @@ class DetectorSection(DetectorSettings):
     """What finds the people.
 
     Attributes:
-        model: ONNX file, as in --detector; null: OpenCV's HOG detector, which is slow and misses
-            many.
+        model: ONNX file, TensorRT plan or exported X3 folder, as in --detector; null: OpenCV's HOG
+            detector, which is slow and misses many.
         kind: Family of the network; null: recognised from its outputs.
         threads: CPU threads of ONNX Runtime; null: all cores.
     """

@@ -57,11 +57,17 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     p.add_argument(
-        "source", help="video file, folder of images, camera number or device, rtsp://..."
+        "source",
+        help="video file, folder of images, camera number or device, rtsp://..., csi://SENSOR "
+        "(Jetson), mipi:// (RDK X3)",
     )
     p.add_argument("--out", type=Path, help="new folder (default: reid_track/NAME of the source)")
     p.add_argument("--force", action="store_true", help="replace an earlier result")
-    p.add_argument("--detector", type=Path, help="ONNX file (default: OpenCV's HOG, slow)")
+    p.add_argument(
+        "--detector",
+        type=Path,
+        help="ONNX file, TensorRT plan or exported X3 folder (default: OpenCV's HOG, slow)",
+    )
     p.add_argument("--detector-kind", help="its kind, where the outputs do not tell")
     p.add_argument("--min-score", type=float, help="ignore detections below (default: 0.1)")
     p.add_argument("--detections", type=Path, help="MOTChallenge detections instead of a detector")
