@@ -191,10 +191,14 @@ class TestLink:
 
         def near():
             link.obstacle(0.2, time.monotonic())
-            return car.frames[-1].vx_mps == 0 and moving(car.frames)
+            # Asked for together: on a busy machine the reading may be too old a moment later.
+            return (
+                car.frames[-1].vx_mps == 0
+                and moving(car.frames)
+                and OBSTACLE_STOP in link.status().reasons
+            )
 
         steering.until(near)
-        assert OBSTACLE_STOP in link.status().reasons
 
     def test_two_that_steer_one_car(self, link, car):
         mine, other = Steering(link), Steering(link)
