@@ -188,9 +188,17 @@ class SimBench:
     def moves(self, timeout_s: float = 40.0) -> None:
         """Until the car is told to move several times in a row: it follows."""
         count = len(self.wire.frames)
-        self.wire.wait_for(
-            lambda frames: len(frames) >= count + 5 and all(f.moves for f in frames[-5:]), timeout_s
-        )
+        try:
+            self.wire.wait_for(
+                lambda frames: len(frames) >= count + 5 and all(f.moves for f in frames[-5:]),
+                timeout_s,
+            )
+        except AssertionError as error:
+            status = self.app.link.status()
+            raise AssertionError(
+                "%s; the driver: %s %s; the page: %s"
+                % (error, status.pressed, status.reasons, self.app.hub.newest().status)
+            ) from None
 
     def follows(self) -> None:
         """Have it follow, whatever a failed test has left behind."""
